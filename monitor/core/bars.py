@@ -12,8 +12,8 @@ import polars as pl
 
 INSTANT = pl.Datetime("us", "UTC")
 PRICES = ("open", "high", "low", "close")
-_LABELLED = {"symbol": pl.String(), "ts": INSTANT}
-_VALUES = {name: pl.Float64() for name in (*PRICES, "volume")}
+_LABELLED: dict[str, pl.DataType] = {"symbol": pl.String(), "ts": INSTANT}
+_VALUES: dict[str, pl.DataType] = {name: pl.Float64() for name in (*PRICES, "volume")}
 RAW_SCHEMA = pl.Schema(_LABELLED | _VALUES)
 BAR_SCHEMA = pl.Schema(_LABELLED | {"closed_at": INSTANT} | _VALUES)
 

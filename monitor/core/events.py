@@ -1,8 +1,8 @@
 """Event: an immutable fact at a closed bar, and the keys under which it and its deliveries are known for ever.
 
 A key is the bar's label, a dash, and 26 characters of base32: the first 128 bits of a sha256 over canonical JSON. It
-depends on what happened where and when, never on prices, hosts, the time of evaluation or a counter, so that recomputing
-an event finds it again.
+depends on what happened where and when, never on prices, hosts, the time of evaluation or a counter, so that
+recomputing an event finds it again.
 """
 
 import hashlib
@@ -62,7 +62,8 @@ class Event:
     @cached_property
     def key(self) -> str:
         at = label(self.ts)
-        return f"{at}-{digest([KEY_VERSION, self.check_digest, self.symbol, self.timeframe, at, self.kind, self.revision])}"
+        identity = [KEY_VERSION, self.check_digest, self.symbol, self.timeframe, at, self.kind, self.revision]
+        return f"{at}-{digest(identity)}"
 
 
 def delivery_key(event_key: str, channel: str) -> str:
