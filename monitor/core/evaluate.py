@@ -1,7 +1,7 @@
 """Evaluation: closed bars in, events out, for all symbols of one timeframe at once.
 
-*Memory* is what must be known of the bars already processed: with it, one bar at a time, any batches, or all at once give
-the same events. A *pair* is one check with one symbol it watches.
+*Memory* is what must be known of the bars already processed: with it, one bar at a time, any batches, or all at once
+give the same events. A *pair* is one check with one symbol it watches.
 """
 
 from collections.abc import Collection, Mapping, Sequence

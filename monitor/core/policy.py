@@ -1,5 +1,5 @@
-"""Policy: whether and where an event is told. Every event gets one decision for each of its channels, sent or held, each
-with a Reason that is stored.
+"""Policy: whether and where an event is told. Every event gets one decision for each of its channels, sent or held,
+each with a Reason that is stored.
 
 A *route* leads the events of a check to a channel. Several routes to one channel merge: the highest severity and the
 shortest cooldown hold. *Told* is the newest earlier event of the same check and symbol that this channel was told.

@@ -1,0 +1,78 @@
+"""Reading TOML files into settings, with every mistake told as file:line:column, what was expected and what to do."""
+
+import tomllib
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from monitor.config.locate import locate
+from monitor.errors import ConfigError
+
+
+def read_text(path: Path, hint: str) -> str:
+    """The text of a configuration file.
+
+    Raises: ConfigError when it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"there is no {path}", hint) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(f"cannot read {path}: {reason}", hint) from error
+
+
+def parse(text: str, path: Path) -> dict[str, Any]:
+    """The tables of a TOML text.
+
+    Raises: ConfigError with the place of the mistake.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        message, _, place = str(error).rpartition(" (at ")
+        where = place.rstrip(")").replace("line ", "").replace(", column ", ":")
+        if "end of document" in where or not message:
+            where, message = str(len(text.splitlines())), message or str(error)
+        raise ConfigError(
+            f"{path}:{where}: not valid TOML: {message}", "mend that line and run `barwatch validate`"
+        ) from None
+
+
+def mistakes(error: ValidationError, text: str, path: Path, model: type[BaseModel]) -> ConfigError:
+    """A validation error in our words, one line for each mistake."""
+    lines = []
+    hints = []
+    for mistake in error.errors():
+        line, column = locate(text, [part for part in mistake["loc"] if part not in _KINDS])
+        key = ".".join(str(part) for part in mistake["loc"] if part not in _KINDS)
+        if mistake["type"] == "extra_forbidden":
+            near = get_close_matches(str(mistake["loc"][-1]), list(_names(model)), 1, 0.5)
+            lines.append(f"{path}:{line}:{column}: unknown key {key!r}")
+            hints += [f"did you mean {near[0]!r}?"] if near else []
+        else:
+            message = mistake["msg"].removeprefix("Value error, ")
+            lines.append(f"{path}:{line}:{column}: {key}: {message}")
+    return ConfigError("\n".join(lines), hints[0] if hints else "`barwatch validate` checks every file again")
+
+
+_KINDS = {"files", "replay", "console", "file", "webhook"}
+
+
+def _names(model: type[BaseModel]) -> Iterable[str]:
+    """Every key that a model and the models in it know."""
+    for name, field in model.model_fields.items():
+        yield name
+        for inner in _models(field.annotation):
+            yield from _names(inner)
+
+
+def _models(annotation: Any) -> Iterable[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _models(argument)

@@ -1,0 +1,97 @@
+"""Settings: what config.toml and the environment may say. Each adapter's settings live beside it; here they are joined.
+
+A key `x` of section `s` may also be given as the environment variable `BARWATCH__S__X`, which wins over the file.
+"""
+
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from monitor.channels import ChannelSettings, ConsoleSettings
+from monitor.config.files import mistakes, parse, read_text
+from monitor.core.classify import Method
+from monitor.core.timeframe import Timeframe
+from monitor.providers import FilesSettings, ProviderSettings
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+
+
+class GraceSettings(BaseModel):
+    """How long after its close a bar may still be corrected, and so is not taken up."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    intraday: Annotated[int, Field(ge=0, le=86400, description="seconds, for bars of less than a day")] = 90
+    daily: Annotated[int, Field(ge=0, le=86400, description="seconds, for bars of a day and longer")] = 1800
+
+    def of(self, timeframe: Timeframe) -> timedelta:
+        return timedelta(seconds=self.intraday if timeframe.intraday else self.daily)
+
+
+class MethodSettings(BaseModel):
+    """The choices of the real/fake bar method, explained in docs/method.md."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    range: Literal["wicks", "body"] = "wicks"
+    min_volume_ratio: Annotated[float, Field(gt=0, le=100)] | None = None
+    confirmation: Annotated[int, Field(ge=1, le=10)] = 2
+    fakes: Literal["ignore", "break"] = "ignore"
+
+    def method(self) -> Method:
+        return Method(self.range, self.min_volume_ratio, self.confirmation, self.fakes)
+
+
+class Settings(BaseSettings):
+    """All of config.toml. Paths are relative to the folder of that file."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="BARWATCH__", env_nested_delimiter="__", validate_default=False
+    )
+
+    watchlists: Path = Path("watchlists")
+    state_directory: Path | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    provider: ProviderSettings = FilesSettings(kind="files")
+    grace: GraceSettings = GraceSettings()
+    method: MethodSettings = MethodSettings()
+    channels: dict[Name, ChannelSettings] = {"console": ConsoleSettings(kind="console")}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return env_settings, init_settings
+
+
+def load_settings(path: Path) -> Settings:
+    """The settings of a config.toml and the environment.
+
+    Raises: ConfigError.
+    """
+    text = read_text(path, "run `barwatch init` to write one, or name it with --config")
+    values: Mapping[str, Any] = parse(text, path)
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise mistakes(error, text, path, Settings) from None
+
+
+def state_directory(settings: Settings) -> Path:
+    """Where the stores are: as configured, else systemd's StateDirectory, else the user's state folder."""
+    if settings.state_directory:
+        return settings.state_directory
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given)
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "barwatch"

@@ -1,0 +1,118 @@
+"""Snapshot: the configuration in force, joined and checked as a whole, in the form that a cycle needs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from monitor.config.settings import Settings, load_settings
+from monitor.config.watchlists import CheckSettings, Watchlist, load_watchlists
+from monitor.core.checks import Check
+from monitor.core.events import digest
+from monitor.core.policy import Route, Severity
+from monitor.core.timeframe import Timeframe
+from monitor.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What runs at one timeframe.
+
+    `checks` has the symbols each check watches, `names` what people call it (by digest); `routes` the ways to tell
+    (check digest, symbol); `markets` the market of each symbol. A bar is taken up when it has been closed for `grace`.
+    """
+
+    timeframe: Timeframe
+    grace: timedelta
+    checks: Mapping[Check, frozenset[str]]
+    names: Mapping[str, str]
+    routes: Mapping[tuple[str, str], tuple[Route, ...]]
+    markets: Mapping[str, str]
+    config_digest: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Settings, watchlists and what they amount to; `digest` changes with anything that can change an event or a message."""
+
+    folder: Path
+    settings: Settings
+    watchlists: Mapping[str, Watchlist]
+    watched: tuple[Watched, ...]
+    digest: str
+
+
+def load_snapshot(path: Path) -> Snapshot:
+    """The configuration of a config.toml and its watchlists.
+
+    Raises: ConfigError naming the file, line and column.
+    """
+    settings = load_settings(path)
+    loaded = load_watchlists(path.parent / settings.watchlists, settings.method.method())
+    watchlists = {name: watchlist for name, (watchlist, _) in loaded.items()}
+    for name, watchlist in watchlists.items():
+        _known_channels(path.parent / settings.watchlists / f"{name}.toml", watchlist, settings)
+    meaning = digest(
+        [
+            settings.model_dump(mode="json", include={"provider", "grace", "method", "channels"}),
+            {name: watchlist.model_dump(mode="json") for name, watchlist in watchlists.items()},
+        ]
+    )
+    return Snapshot(path.parent, settings, watchlists, _join(loaded, settings, meaning), meaning)
+
+
+def _known_channels(path: Path, watchlist: Watchlist, settings: Settings) -> None:
+    named = {*watchlist.channels, *(name for check in watchlist.checks for name in check.channels or ())}
+    for name in sorted(named - settings.channels.keys()):
+        near = get_close_matches(name, settings.channels, 1, 0.5)
+        raise ConfigError(
+            f"{path}: channel {name!r} is not defined in config.toml (there: {', '.join(settings.channels) or 'none'})",
+            f"did you mean {near[0]!r}?" if near else f"add [channels.{name}] to config.toml",
+        )
+
+
+def _join(
+    loaded: Mapping[str, tuple[Watchlist, dict[str, Check]]], settings: Settings, config_digest: str
+) -> tuple[Watched, ...]:
+    """One Watched for each timeframe: equal checks of several watchlists become one, with the routes of all."""
+    joined: dict[Timeframe, dict[str, Any]] = {}
+    for name, (watchlist, checks) in loaded.items():
+        for written in watchlist.checks:
+            check = checks[written.name]
+            symbols = written.symbols or watchlist.symbols
+            for timeframe in watchlist.timeframes_of(written):
+                entry = joined.setdefault(timeframe, {"checks": {}, "names": {}, "routes": {}, "markets": {}})
+                entry["checks"].setdefault(check, set()).update(symbols)
+                entry["names"].setdefault(check.digest, written.name)
+                for symbol in symbols:
+                    _one_market(entry["markets"], symbol, watchlist.market_of(symbol), name)
+                    routes = entry["routes"].setdefault((check.digest, symbol), [])
+                    routes += _routes(name, watchlist, written)
+    return tuple(
+        Watched(
+            timeframe=timeframe,
+            grace=settings.grace.of(timeframe),
+            checks={check: frozenset(symbols) for check, symbols in entry["checks"].items()},
+            names=entry["names"],
+            routes={pair: tuple(routes) for pair, routes in entry["routes"].items()},
+            markets=entry["markets"],
+            config_digest=config_digest,
+        )
+        for timeframe, entry in sorted(joined.items())
+    )
+
+
+def _routes(name: str, watchlist: Watchlist, check: CheckSettings) -> list[Route]:
+    channels = watchlist.channels if check.channels is None else check.channels
+    severity = check.severity or watchlist.severity or Severity.WARNING
+    return [Route(name, check.name, channel, severity, watchlist.cooldown_of(check)) for channel in channels]
+
+
+def _one_market(markets: dict[str, str], symbol: str, market: str, watchlist: str) -> None:
+    if markets.setdefault(symbol, market) != market:
+        raise ConfigError(
+            f"watchlist {watchlist!r} puts {symbol} on market {market}, another watchlist on {markets[symbol]}",
+            f'give it one market in each, for example markets = {{ {symbol} = "{markets[symbol]}" }}',
+        )

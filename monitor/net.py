@@ -1,0 +1,239 @@
+"""The guarded HTTP client, the one place that speaks HTTP.
+
+*Guarded*: the name is resolved here and the connection goes to the very address that was checked; an exchange has a
+total time-out and a reply a bound; redirects are not followed, the environment (proxies, netrc) is not asked. An
+address that is not of the public internet is *refused*. *Sending began* when the first byte of the request may have
+left: a failure before it is transient, one after it leaves the outcome unknown. Errors name the host and no more of
+the URL, which may be a secret.
+"""
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from ipaddress import ip_address, ip_network
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import httpcore
+
+from monitor.errors import DeliveryError, PermanentFailure, TransientFailure, UnknownOutcome
+
+CONNECT_SECONDS = 5.0
+TOTAL_SECONDS = 20.0
+REPLY_LIMIT = 64 * 1024
+CONNECTIONS = 10
+# Shorter than the 2 s and 5 s after which common servers hang up: a request into that gap would end unknown.
+IDLE_SECONDS = 1.0
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+
+_FOREIGN = (
+    httpcore.ConnectionNotAvailable,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+    OSError,  # TLS alerts and the total time-out come through as they are
+)
+_HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?|[0-9a-f:.]+")  # a name, or an address without a zone
+_GLOBAL_UNICAST = ip_network("2000::/3")
+# What `is_global` lets pass: 6to4 carries IPv4 addresses, the others hold the metadata services of two clouds.
+_NOT_PUBLIC = tuple(ip_network(text) for text in ("2002::/16", "192.0.0.0/24", "168.63.129.16/32"))
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a server answered; header names in lower case, the body cut at `REPLY_LIMIT`."""
+
+    status_code: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def read_url(url: str) -> httpcore.URL:
+    """The parts of a URL that may be posted to.
+
+    Raises: ValueError, telling nothing of the URL but its host.
+    """
+    if not (url.isascii() and url.isprintable()) or " " in url:
+        raise ValueError("the URL has a space or a character outside ASCII; write the host as xn--…, the path as %XX")
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        raise ValueError("the URL cannot be read; expected https://host[:port]/path") from None
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("the URL must begin with https:// or http://")
+    if "@" in parts.netloc:
+        raise ValueError("the URL must not hold a user name or password")
+    if not _HOST.fullmatch(host):
+        raise ValueError(f"the URL has no usable host, but {host!r}")
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return httpcore.URL(scheme=parts.scheme.encode(), host=host.encode(), port=port, target=target.encode())
+
+
+class GuardedClient:
+    """A client for one channel: posts, within bounds, to addresses of the public internet.
+
+    `allow_private` permits every address. Used in one event loop.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_private: bool = False,
+        connect_seconds: float = CONNECT_SECONDS,
+        total_seconds: float = TOTAL_SECONDS,
+        resolve: Resolve | None = None,
+    ) -> None:
+        self._connect_seconds = connect_seconds
+        self._total_seconds = total_seconds
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=httpcore.default_ssl_context(),
+            max_connections=CONNECTIONS,
+            keepalive_expiry=IDLE_SECONDS,
+            network_backend=_CheckedConnections(resolve or _resolve, allow_private=allow_private),
+        )
+
+    async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> Reply:
+        """Post once and read the reply, whatever its status.
+
+        Raises: TransientFailure, PermanentFailure, UnknownOutcome.
+        """
+        try:
+            target = read_url(url)
+        except ValueError as error:
+            raise PermanentFailure(str(error)) from None
+        reply: Reply | None = None
+        sending = False
+
+        async def trace(step: str, _: Mapping[str, Any]) -> None:
+            nonlocal sending
+            sending = sending or step == "http11.send_request_headers.started"
+
+        try:
+            async with (
+                asyncio.timeout(self._total_seconds),
+                self._pool.stream(
+                    "POST",
+                    target,
+                    headers=[("host", _authority(target)), *headers.items()],
+                    content=content,
+                    extensions={"timeout": {"connect": self._connect_seconds}, "trace": trace},
+                ) as response,
+            ):
+                reply = Reply(response.status, _texts(response.headers), b"")
+                return replace(reply, body=await _bounded(response))
+        except _FOREIGN as error:
+            if reply is not None:  # the status is the answer, however the rest of it ends
+                return reply
+            raise _failure(error, target.host.decode(), sending=sending) from error
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._pool.aclose()
+
+
+class _CheckedConnections(httpcore.AsyncNetworkBackend):
+    """Resolves a name, and connects to the public ones of its addresses, in turn."""
+
+    def __init__(self, resolve: Resolve, *, allow_private: bool) -> None:
+        self._resolve = resolve
+        self._allow_private = allow_private
+        self._plain = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 -- the signature is httpcore's
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        try:
+            async with asyncio.timeout(timeout):
+                addresses = self._permitted(host, await self._resolve(host, port))
+                return await self._connect(addresses, port, timeout)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout from error
+        except OSError as error:
+            raise httpcore.ConnectError(f"its name cannot be resolved ({error})") from error
+
+    def _permitted(self, host: str, addresses: Sequence[str]) -> Sequence[str]:
+        if self._allow_private or not addresses:
+            return addresses
+        public = [address for address in addresses if _is_public(address)]
+        if not public:
+            reason = f"host {host} is at {addresses[0]}, which is not an address of the public internet"
+            raise PermanentFailure(f"{reason}; `allow_private = true` on the channel permits it")
+        return public
+
+    async def _connect(self, addresses: Sequence[str], port: int, seconds: float | None) -> httpcore.AsyncNetworkStream:
+        failure: Exception = httpcore.ConnectError("its name has no address")
+        for address in addresses:
+            try:
+                # A share of the time each, so that one that swallows packets does not use up all of it.
+                return await self._plain.connect_tcp(address, port, seconds and seconds / len(addresses))
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure
+
+
+async def _resolve(host: str, port: int) -> Sequence[str]:
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _is_public(address: str) -> bool:
+    ip = ip_address(address)
+    if ip.version == 6 and ip not in _GLOBAL_UNICAST:
+        return False
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NOT_PUBLIC)
+
+
+def _authority(url: httpcore.URL) -> str:
+    host = url.host.decode()
+    name = f"[{host}]" if ":" in host else host
+    return name if url.port is None else f"{name}:{url.port}"
+
+
+def _texts(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
+
+
+async def _bounded(response: httpcore.Response) -> bytes:
+    body = bytearray()
+    async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_stream())) as parts:
+        async for part in parts:
+            body += part
+            if len(body) >= REPLY_LIMIT:
+                break
+    return bytes(body[:REPLY_LIMIT])
+
+
+def _failure(error: Exception, host: str, *, sending: bool) -> DeliveryError:
+    cause = error.args[0] if error.args else None
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return PermanentFailure(
+            f"the certificate of host {host} is not to be trusted: {cause.verify_message}",
+            "for an authority of your own, name its certificate in the environment variable SSL_CERT_FILE",
+        )
+    if isinstance(error, httpcore.LocalProtocolError | httpcore.UnsupportedProtocol):
+        return PermanentFailure(f"the request to host {host} cannot be sent: it breaks the rules of HTTP")
+    reason = _reason(error)
+    if sending:
+        return UnknownOutcome(f"the exchange with host {host} broke after sending began: {reason}")
+    return TransientFailure(f"no connection to host {host}: {reason}")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError | httpcore.TimeoutException):
+        return "it took too long"
+    if isinstance(error, httpcore.RemoteProtocolError):  # its text can hold what the server sent
+        return "it hung up, or what it sent is not HTTP"
+    return str(error) or type(error).__name__

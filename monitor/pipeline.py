@@ -1,0 +1,221 @@
+"""The pipeline: a cycle takes up the bars that have closed, evaluates them and decides what to tell.
+
+A cycle writes twice: first the bars into their own file, then memory, events and decisions in one transaction.
+Evaluation starts from the stored bars after each symbol's cursor, so a cycle that was cut short anywhere is simply done
+again.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import polars as pl
+import structlog
+
+from monitor.config.snapshot import Watched
+from monitor.core import policy
+from monitor.core.bars import BAR_SCHEMA, PRICES
+from monitor.core.evaluate import Evaluation, Memory, evaluate
+from monitor.core.events import Event, digest
+from monitor.core.policy import Decision, Told
+from monitor.ports import Provider
+from monitor.sessions import Sessions
+from monitor.stores.bars import BarStore
+from monitor.stores.state import Commit, StateStore
+
+OVERLAP = 5
+SAME_PRICE = 1e-9
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Cycle:
+    """What one cycle did: a receipt."""
+
+    timeframe: str
+    evaluated: list[str] = field(default_factory=list)
+    missing: dict[str, str] = field(default_factory=dict)
+    bars: int = 0
+    events: list[Event] = field(default_factory=list)
+    told: int = 0
+    held: int = 0
+
+
+class Pipeline:
+    """Runs cycles against one provider and one pair of stores, one at a time."""
+
+    def __init__(
+        self, provider: Provider, bars: BarStore, state: StateStore, sessions: Callable[[str], Sessions]
+    ) -> None:
+        self._provider = provider
+        self._bars = bars
+        self._state = state
+        self._sessions = sessions
+        self._one_at_a_time = threading.Lock()
+
+    def run_cycle(self, now: datetime, watched: Watched, symbols: Iterable[str]) -> Cycle:
+        """Take up every bar of these symbols that has closed by `now` and was not processed yet.
+
+        A symbol without bars, or whose bars are unsound, is named in the receipt and tried again by the next cycle.
+        """
+        with self._one_at_a_time:
+            cycle = Cycle(watched.timeframe.name)
+            asked = sorted(symbols)
+            self._take_up(now, watched, asked, cycle)
+            self._evaluate(now, watched, asked, cycle)
+            self._look_for_late(now, watched, asked, cycle)
+            log.info(
+                "cycle.ended",
+                timeframe=cycle.timeframe,
+                evaluated=len(cycle.evaluated),
+                asked=len(asked),
+                missing=cycle.missing,
+                bars=cycle.bars,
+                events=len(cycle.events),
+                told=cycle.told,
+                held=cycle.held,
+            )
+            return cycle
+
+    def _take_up(self, now: datetime, watched: Watched, symbols: list[str], cycle: Cycle) -> None:
+        """Store the closed bars that the provider has and we have not."""
+        timeframe = watched.timeframe
+        overlap = self._bars.newest(timeframe.name, symbols, OVERLAP)
+        since: dict[str, datetime | None] = dict.fromkeys(symbols)
+        since |= dict(overlap.group_by("symbol", maintain_order=True).agg(pl.col("ts").first()).iter_rows())
+        bars = self._closed(now, watched, since, cycle)
+        changed = _changed(overlap, bars)
+        for symbol in changed:
+            whole = self._closed(now, watched, {symbol: None}, cycle)
+            if whole.height:
+                self._bars.replace(timeframe.name, symbol, whole)
+                log.warning("bars.replaced", symbol=symbol, timeframe=timeframe.name, bars=whole.height)
+        apart = _apart(overlap, bars)
+        cycle.missing |= dict.fromkeys(apart, "the provider's bars do not reach back to the newest stored bar")
+        fresh = bars.filter(~pl.col("symbol").is_in([*changed, *apart])).join(overlap, on=["symbol", "ts"], how="anti")
+        cycle.bars = fresh.height
+        if fresh.height:
+            self._bars.write(timeframe.name, fresh)
+
+    def _closed(
+        self, now: datetime, watched: Watched, since: Mapping[str, datetime | None], cycle: Cycle
+    ) -> pl.DataFrame:
+        """The provider's bars that had closed, and settled for the grace time, when the provider knew them."""
+        fetched = self._provider.fetch(since, watched.timeframe, now)
+        cycle.missing |= {symbol: failure.message for symbol, failure in fetched.failures.items()}
+        markets = sorted({watched.markets[symbol] for symbol in fetched.as_of})
+        known = pl.DataFrame(
+            [(symbol, watched.markets[symbol], min(now, as_of)) for symbol, as_of in fetched.as_of.items()],
+            {"symbol": pl.String(), "market": pl.String(), "known": BAR_SCHEMA["ts"]},
+            orient="row",
+        )
+        bars = fetched.bars.join(known, on="symbol", maintain_order="left")
+        parts = [bars.filter(pl.col("market") == market) for market in markets] if len(markets) > 1 else [bars]
+        closing = [
+            part.with_columns(self._sessions(market).closed_at(part["ts"], watched.timeframe).alias("closed_at"))
+            for market, part in zip(markets, parts, strict=False)
+        ]
+        if not closing:
+            return pl.DataFrame(schema=BAR_SCHEMA)
+        settled = pl.concat(closing).filter(pl.col("closed_at") + watched.grace <= pl.col("known"))
+        return settled.select(*BAR_SCHEMA).sort("symbol", "ts")
+
+    def _evaluate(self, now: datetime, watched: Watched, symbols: list[str], cycle: Cycle) -> None:
+        """Evaluate the stored bars after each cursor, decide about the events, and commit all of it at once."""
+        method = next(iter(watched.checks)).method
+        memory = self._state.memory(watched.timeframe.name, digest(vars(method)), symbols)
+        cursors, depths = self._due(watched, symbols, memory)
+        if not cursors:
+            return
+        bars = self._bars.window(watched.timeframe.name, cursors, depths)
+        watches = {check: members & cursors.keys() for check, members in watched.checks.items()}
+        evaluation = evaluate(bars, watches, watched.timeframe, memory)
+        decided = self._decide(evaluation, watched)
+        self._state.commit(
+            Commit(
+                timeframe=watched.timeframe.name,
+                method=digest(vars(method)),
+                memory=evaluation.memory,
+                decided=decided,
+                provider=self._provider.name,
+                config_digest=watched.config_digest,
+                now=now,
+            )
+        )
+        cycle.evaluated = sorted(cursors)
+        cycle.events = evaluation.events
+        cycle.told = sum(decision.tell for *_, decisions in decided for decision in decisions)
+        cycle.held = sum(not decision.tell for *_, decisions in decided for decision in decisions)
+
+    def _due(
+        self, watched: Watched, symbols: list[str], memory: Memory
+    ) -> tuple[dict[str, datetime | None], dict[str, int | None]]:
+        """The symbols that have something to evaluate, with their cursors, and how many bars up to them it takes."""
+        cursors = dict(memory.cursors.iter_rows())
+        armed = set(memory.checks.select("check", "symbol").iter_rows())
+        settles = [check.settle for check in watched.checks]
+        depth = None if None in settles else max(*(settle or 0 for settle in settles), _bars_before(watched))
+        with_machine = set(memory.trends["symbol"])
+        due: dict[str, datetime | None] = {}
+        depths: dict[str, int | None] = {}
+        for symbol, (_, newest) in self._bars.labels(watched.timeframe.name, symbols).items():
+            cursor = cursors.get(symbol)
+            fresh = any((check.digest, symbol) not in armed for check, of in watched.checks.items() if symbol in of)
+            if cursor is None or newest > cursor or fresh:
+                due[symbol] = cursor
+                depths[symbol] = depth if symbol in with_machine else None
+        return due, depths
+
+    def _decide(self, evaluation: Evaluation, watched: Watched) -> list[tuple[Event, str, datetime, list[Decision]]]:
+        """A decision for each event and channel, in order of time, so that each knows those before it."""
+        just_told: dict[tuple[str, str, str], datetime] = {}
+        decided = []
+        for event in evaluation.events:
+            routes = watched.routes.get((event.check_digest, event.symbol), ())
+            decisions = []
+            for channel, merged in policy.merge(routes, event.timeframe).items():
+                pair = (event.check_digest, event.symbol, channel)
+                told = just_told.get(pair) or self._state.told(event, channel)
+                decision = policy.decide(event, merged, self._told(event, told))
+                if decision.tell:
+                    just_told[pair] = event.closed_at
+                decisions.append(decision)
+            name = watched.names[event.check_digest]
+            decided.append((event, name, event.closed_at + watched.grace, decisions))
+        return decided
+
+    def _told(self, event: Event, closed_at: datetime | None) -> Told | None:
+        if closed_at is None:
+            return None
+        return Told(closed_at, self._bars.between(event.timeframe, event.symbol, closed_at, event.closed_at))
+
+    def _look_for_late(self, now: datetime, watched: Watched, symbols: list[str], cycle: Cycle) -> None:
+        """Name the symbols whose newest bar should have been here by now."""
+        newest = self._bars.labels(watched.timeframe.name, symbols)
+        for symbol in symbols:
+            expected = self._sessions(watched.markets[symbol]).newest_closed(watched.timeframe, now - watched.grace)
+            have = newest.get(symbol, (None, None))[1]
+            if expected and (have is None or have < expected[0]):
+                cycle.missing.setdefault(symbol, f"the bar of {expected[0]:%Y-%m-%d %H:%M} UTC has not come yet")
+
+
+def _bars_before(watched: Watched) -> int:
+    return next(iter(watched.checks)).method.bars_before
+
+
+def _changed(overlap: pl.DataFrame, bars: pl.DataFrame) -> list[str]:
+    """The symbols of which a stored bar came back with other prices."""
+    both = overlap.join(bars, on=["symbol", "ts"], suffix="_now")
+    differs = pl.any_horizontal(
+        (pl.col(price) - pl.col(f"{price}_now")).abs() > SAME_PRICE * pl.col(price) for price in PRICES
+    )
+    return sorted(set(both.filter(differs)["symbol"]))
+
+
+def _apart(overlap: pl.DataFrame, bars: pl.DataFrame) -> list[str]:
+    """The symbols that have stored bars of which the provider gave none back."""
+    stored = overlap.select("symbol").unique()
+    seen = overlap.join(bars, on=["symbol", "ts"], how="semi")
+    return sorted(stored.join(seen, on="symbol", how="anti").join(bars, on="symbol", how="semi")["symbol"])

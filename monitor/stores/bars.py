@@ -1,0 +1,90 @@
+"""The bar store: every closed bar we were given, the truth that everything else can be computed again from."""
+
+import sqlite3
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import chain
+
+import polars as pl
+
+from monitor.core.bars import BAR_SCHEMA
+from monitor.stores.database import Database, from_us, to_us
+
+_COLUMNS = "symbol, ts, closed_at, open, high, low, close, volume"
+
+
+class BarStore:
+    """Closed bars by timeframe and symbol."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def write(self, timeframe: str, bars: pl.DataFrame) -> None:
+        """Add bars; a bar that is there already takes the new values.
+
+        Shape: BAR_SCHEMA.
+        """
+        with self._database.transaction() as connection:
+            _insert(connection, timeframe, bars)
+
+    def replace(self, timeframe: str, symbol: str, bars: pl.DataFrame) -> None:
+        """Put a new history in the place of a symbol's old one.
+
+        Shape: BAR_SCHEMA, of that symbol alone.
+        """
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM bars WHERE timeframe = ? AND symbol = ?", (timeframe, symbol))
+            _insert(connection, timeframe, bars)
+
+    def newest(self, timeframe: str, symbols: list[str], count: int) -> pl.DataFrame:
+        """The newest `count` bars of each symbol."""
+        return self.window(timeframe, dict.fromkeys(symbols), count)
+
+    def window(
+        self, timeframe: str, cursors: Mapping[str, datetime | None], before: int | Mapping[str, int | None]
+    ) -> pl.DataFrame:
+        """Each symbol's bars after its cursor, and `before` bars up to it (None: all of them).
+
+        Without a cursor: the newest `before` bars. Shape: BAR_SCHEMA, sorted by symbol and ts.
+        """
+        found = []
+        for symbol in sorted(cursors):
+            cursor = cursors[symbol]
+            wanted = before[symbol] if isinstance(before, Mapping) else before
+            upto = to_us(cursor) if cursor else 2**62
+            older = (
+                f"SELECT {_COLUMNS} FROM bars WHERE timeframe = ? AND symbol = ? AND ts <= ? ORDER BY ts DESC LIMIT ?"
+            )
+            found += reversed(self._database.rows(older, (timeframe, symbol, upto, -1 if wanted is None else wanted)))
+            if cursor:
+                newer = f"SELECT {_COLUMNS} FROM bars WHERE timeframe = ? AND symbol = ? AND ts > ? ORDER BY ts"
+                found += self._database.rows(newer, (timeframe, symbol, upto))
+        return _frame(found)
+
+    def labels(self, timeframe: str, symbols: list[str]) -> dict[str, tuple[datetime, datetime]]:
+        """The first and the newest label of each symbol that has bars."""
+        sql = "SELECT min(ts), max(ts) FROM bars WHERE timeframe = ? AND symbol = ?"
+        ends = {symbol: self._database.rows(sql, (timeframe, symbol))[0] for symbol in symbols}
+        return {s: (from_us(first), from_us(last)) for s, (first, last) in ends.items() if first is not None}
+
+    def between(self, timeframe: str, symbol: str, after: datetime, upto: datetime) -> int:
+        """How many bars closed after one instant and not after another."""
+        sql = "SELECT count(*) FROM bars WHERE timeframe = ? AND symbol = ? AND closed_at > ? AND closed_at <= ?"
+        count: int = self._database.rows(sql, (timeframe, symbol, to_us(after), to_us(upto)))[0][0]
+        return count
+
+
+def _insert(connection: sqlite3.Connection, timeframe: str, bars: pl.DataFrame) -> None:
+    instants = pl.col("ts", "closed_at").to_physical()
+    connection.executemany(
+        f"INSERT OR REPLACE INTO bars (timeframe, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        bars.with_columns(instants).select(pl.lit(timeframe).alias("timeframe"), *BAR_SCHEMA).iter_rows(),
+    )
+
+
+def _frame(rows: list[tuple[object, ...]]) -> pl.DataFrame:
+    flat = list(chain.from_iterable(rows))
+    width = len(BAR_SCHEMA)
+    columns = {name: flat[place::width] for place, name in enumerate(BAR_SCHEMA)}
+    physical = {name: pl.Int64() if kind.is_temporal() else kind for name, kind in BAR_SCHEMA.items()}
+    return pl.DataFrame(columns, physical).cast(BAR_SCHEMA)

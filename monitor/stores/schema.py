@@ -1,0 +1,113 @@
+"""The tables, as ordered migrations of two files: `bars.db` (what the market did) and `state.db` (what we made of it).
+
+Every instant is an integer of microseconds since 1970 UTC. `user_version` counts the migrations a file has had, so that
+a reader can tell a newer store without loading anything.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database, Migrations
+
+VERSIONS = {"bars": 1, "state": 1}
+
+
+def migrations(kind: str) -> "Migrations":
+    """The migrations of `bars` or `state`, in order."""
+    return {"bars": _bars, "state": _state}[kind]()
+
+
+def _bars() -> "Migrations":
+    from sqlite_utils import Migrations  # noqa: PLC0415  it loads pandas where that is installed
+
+    ordered = Migrations("bars")
+
+    @ordered()
+    def bars_table(db: "Database") -> None:
+        """One symbol's history at one timeframe is one range of the key."""
+        db.execute(
+            """
+            CREATE TABLE bars (
+                timeframe TEXT NOT NULL, symbol TEXT NOT NULL, ts INTEGER NOT NULL, closed_at INTEGER NOT NULL,
+                open REAL NOT NULL, high REAL NOT NULL, low REAL NOT NULL, close REAL NOT NULL, volume REAL,
+                PRIMARY KEY (timeframe, symbol, ts)
+            ) STRICT, WITHOUT ROWID
+            """
+        )
+        db.execute("PRAGMA user_version = 1")
+
+    return ordered
+
+
+def _state() -> "Migrations":
+    from sqlite_utils import Migrations  # noqa: PLC0415
+
+    ordered = Migrations("state")
+
+    @ordered()
+    def memory_events_and_outbox(db: "Database") -> None:
+        for statement in _FIRST_STATE:
+            db.execute(statement)
+        db.execute("PRAGMA user_version = 1")
+
+    return ordered
+
+
+_FIRST_STATE = (
+    """
+    CREATE TABLE cursors (
+        timeframe TEXT NOT NULL, symbol TEXT NOT NULL, cursor INTEGER NOT NULL,
+        PRIMARY KEY (timeframe, symbol)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE trend_states (
+        timeframe TEXT NOT NULL, method TEXT NOT NULL, symbol TEXT NOT NULL,
+        state INTEGER NOT NULL, kind INTEGER NOT NULL, run INTEGER NOT NULL,
+        PRIMARY KEY (timeframe, method, symbol)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE check_states (
+        timeframe TEXT NOT NULL, check_digest TEXT NOT NULL, symbol TEXT NOT NULL, armed_from INTEGER NOT NULL,
+        state INTEGER NOT NULL, kind INTEGER NOT NULL, run INTEGER NOT NULL,
+        PRIMARY KEY (timeframe, check_digest, symbol)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE events (
+        key TEXT NOT NULL PRIMARY KEY, check_digest TEXT NOT NULL, check_name TEXT NOT NULL, symbol TEXT NOT NULL,
+        timeframe TEXT NOT NULL, ts INTEGER NOT NULL, closed_at INTEGER NOT NULL, due_at INTEGER NOT NULL,
+        kind TEXT NOT NULL, revision INTEGER NOT NULL, bar TEXT NOT NULL, evidence TEXT NOT NULL,
+        provider TEXT NOT NULL, config_digest TEXT NOT NULL, committed_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX events_by_symbol ON events (symbol, timeframe, ts)",
+    """
+    CREATE TABLE deliveries (
+        key TEXT NOT NULL PRIMARY KEY, event_key TEXT NOT NULL REFERENCES events (key), channel TEXT NOT NULL,
+        check_digest TEXT NOT NULL, check_name TEXT NOT NULL, symbol TEXT NOT NULL, timeframe TEXT NOT NULL,
+        closed_at INTEGER NOT NULL, watchlists TEXT NOT NULL, severity TEXT NOT NULL, state TEXT NOT NULL,
+        reason TEXT NOT NULL, detail TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, not_before INTEGER NOT NULL,
+        created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, batch_id TEXT REFERENCES batches (id)
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE INDEX deliveries_by_event ON deliveries (event_key)",
+    "CREATE INDEX deliveries_to_send ON deliveries (channel, key) WHERE state IN ('pending', 'inflight')",
+    """
+    CREATE INDEX deliveries_in_order ON deliveries (check_digest, symbol, timeframe, channel, closed_at)
+    """,
+    """
+    CREATE TABLE batches (
+        id TEXT NOT NULL PRIMARY KEY, channel TEXT NOT NULL, payload BLOB NOT NULL, sha256 TEXT NOT NULL,
+        sealed_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE attempts (
+        batch_id TEXT NOT NULL REFERENCES batches (id), number INTEGER NOT NULL, started_at INTEGER NOT NULL,
+        ended_at INTEGER, outcome TEXT, detail TEXT,
+        PRIMARY KEY (batch_id, number)
+    ) STRICT, WITHOUT ROWID
+    """,
+)

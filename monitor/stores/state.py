@@ -1,0 +1,138 @@
+"""The state store: what the pipeline remembers between cycles, and the one transaction that moves it on."""
+
+import json
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from monitor.core.evaluate import CHECK_STATES, CURSORS, TRENDS, Memory
+from monitor.core.events import Event, delivery_key
+from monitor.core.policy import Decision, Reason
+from monitor.stores.database import Database, from_us, to_us
+
+
+@dataclass(frozen=True)
+class Commit:
+    """All that one cycle decided, to be stored together or not at all.
+
+    `decided` has each event with the name of its check, the instant its bar was due, and a decision for each channel.
+    """
+
+    timeframe: str
+    method: str
+    memory: Memory
+    decided: list[tuple[Event, str, datetime, list[Decision]]]
+    provider: str
+    config_digest: str
+    now: datetime
+
+
+class StateStore:
+    """Cursors, machines, events and the decisions about them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def memory(self, timeframe: str, method: str, symbols: Collection[str]) -> Memory:
+        """What is remembered of these symbols at a timeframe, under one method."""
+        chosen = json.dumps(sorted(symbols))
+        among = "symbol IN (SELECT value FROM json_each(?))"
+        cursors = self._database.rows(
+            f"SELECT symbol, cursor FROM cursors WHERE timeframe = ? AND {among}", (timeframe, chosen)
+        )
+        trends = self._database.rows(
+            f"SELECT symbol, state, kind, run FROM trend_states WHERE timeframe = ? AND method = ? AND {among}",
+            (timeframe, method, chosen),
+        )
+        checks = self._database.rows(
+            "SELECT check_digest, symbol, armed_from, state, kind, run FROM check_states "
+            f"WHERE timeframe = ? AND {among}",
+            (timeframe, chosen),
+        )
+        return Memory(_frame(cursors, CURSORS), _frame(trends, TRENDS), _frame(checks, CHECK_STATES))
+
+    def cursors(self, timeframe: str) -> dict[str, datetime]:
+        """The newest processed bar of every symbol of a timeframe."""
+        rows = self._database.rows("SELECT symbol, cursor FROM cursors WHERE timeframe = ?", (timeframe,))
+        return {symbol: from_us(cursor) for symbol, cursor in rows}
+
+    def told(self, event: Event, channel: str) -> datetime | None:
+        """The close of the newest bar for which that check and symbol was told on a channel."""
+        sql = (
+            "SELECT max(closed_at) FROM deliveries WHERE check_digest = ? AND symbol = ? AND timeframe = ? "
+            "AND channel = ? AND reason = ?"
+        )
+        key = (event.check_digest, event.symbol, event.timeframe, channel, Reason.TELL)
+        newest = self._database.rows(sql, key)[0][0]
+        return None if newest is None else from_us(newest)
+
+    def commit(self, commit: Commit) -> None:
+        """Memory, events and outbox rows in one transaction; what is there already under its key stays as it is."""
+        now = to_us(commit.now)
+        with self._database.transaction() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO cursors (timeframe, symbol, cursor) VALUES (?, ?, ?)",
+                _rows(commit.memory.cursors, commit.timeframe),
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO trend_states "
+                "(timeframe, method, symbol, state, kind, run) VALUES (?, ?, ?, ?, ?, ?)",
+                _rows(commit.memory.trends, commit.timeframe, commit.method),
+            )
+            connection.executemany(
+                "INSERT OR REPLACE INTO check_states "
+                "(timeframe, check_digest, symbol, armed_from, state, kind, run) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                _rows(commit.memory.checks, commit.timeframe),
+            )
+            connection.executemany(
+                "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                _event_rows(commit, now),
+            )
+            connection.executemany(
+                "INSERT INTO deliveries (key, event_key, channel, check_digest, check_name, symbol, timeframe, "
+                "closed_at, watchlists, severity, state, reason, detail, not_before, created_at, updated_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                _delivery_rows(commit, now),
+            )
+
+    def keep_checks(self, watched: Iterable[tuple[str, str, str]]) -> None:
+        """Forget the machine of every (timeframe, check, symbol) that is not watched any more: it would start fresh."""
+        with self._database.transaction() as connection:
+            connection.execute(
+                "DELETE FROM check_states WHERE (timeframe, check_digest, symbol) NOT IN "
+                "(SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))",
+                (json.dumps(sorted(watched)),),
+            )
+
+
+def _frame(rows: list[tuple[object, ...]], schema: pl.Schema) -> pl.DataFrame:
+    physical = {name: pl.Int64() if kind.is_temporal() else kind for name, kind in schema.items()}
+    return pl.DataFrame(rows, physical, orient="row").cast(schema)
+
+
+def _rows(frame: pl.DataFrame, timeframe: str, *more: str) -> Iterable[tuple[object, ...]]:
+    instants = [name for name, kind in frame.schema.items() if kind.is_temporal()]
+    ahead = [pl.lit(text).alias(f"_{place}") for place, text in enumerate((timeframe, *more))]
+    return frame.with_columns(pl.col(instants).to_physical()).select(*ahead, pl.all()).iter_rows()
+
+
+def _event_rows(commit: Commit, now: int) -> Iterable[tuple[object, ...]]:
+    for event, check_name, due_at, _ in commit.decided:
+        yield (
+            event.key, event.check_digest, check_name, event.symbol, event.timeframe, to_us(event.ts),
+            to_us(event.closed_at), to_us(due_at), event.kind, event.revision, json.dumps(dict(event.bar)),
+            json.dumps(dict(event.evidence)), commit.provider, commit.config_digest, now,
+        )  # fmt: skip
+
+
+def _delivery_rows(commit: Commit, now: int) -> Iterable[tuple[object, ...]]:
+    for event, _, _, decisions in commit.decided:
+        for decision in decisions:
+            yield (
+                delivery_key(event.key, decision.channel), event.key, decision.channel, event.check_digest,
+                decision.check, event.symbol, event.timeframe, to_us(event.closed_at), json.dumps(decision.watchlists),
+                decision.severity, "pending" if decision.tell else "suppressed", decision.reason, decision.detail,
+                now, now, now,
+            )  # fmt: skip
