@@ -42,15 +42,11 @@ class Dispatcher:
 
     async def drain(self) -> None:
         """Send all that is due now, what an earlier process left in flight included."""
-        async with asyncio.TaskGroup() as group:
-            for name in self._channels:
-                group.create_task(self._drain(name, asyncio.Event(), orphans=True))
+        await asyncio.gather(*(self._drain(name, asyncio.Event(), orphans=True) for name in self._channels))
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Send what becomes due until `stopping` is set; a send under way is finished first."""
-        async with asyncio.TaskGroup() as group:
-            for name in self._channels:
-                group.create_task(self._run(name, stopping))
+        await asyncio.gather(*(self._run(name, stopping) for name in self._channels))
 
     async def aclose(self) -> None:
         for channel in self._channels.values():
@@ -96,7 +92,7 @@ class Dispatcher:
             await self._failed(due, UnknownOutcome(f"{type(error).__name__} in the channel"))
         else:
             await asyncio.to_thread(self._outbox.record, due, Outcome.SENT, answer, self._clock())
-            log.info("delivery.sent", channel=due.channel, id=due.batch, event=due.event.key, attempt=due.attempts + 1)
+            log.info("delivery.sent", channel=due.channel, id=due.batch, key=due.event.key, attempt=due.attempts + 1)
 
     async def _failed(self, due: Due, failure: DeliveryError) -> None:
         now = self._clock()
@@ -121,7 +117,7 @@ async def _first_of(wake: asyncio.Event, stopping: asyncio.Event, pause: timedel
 
 def next_wait(attempt: int, retry_after: timedelta | None) -> timedelta:
     """How long to wait after a failed attempt: doubling, spread, and never less than the receiver asked for."""
-    backoff = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempt - 1, 20)) * random.uniform(0.5, 1)
+    backoff: timedelta = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempt - 1, 20)) * random.uniform(0.5, 1)
     return max(backoff, retry_after or NOTHING)
 
 

@@ -32,7 +32,6 @@ IDLE_SECONDS = 1.0
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 _FOREIGN = (
-    httpcore.ConnectionNotAvailable,
     httpcore.NetworkError,
     httpcore.ProtocolError,
     httpcore.ProxyError,
@@ -167,7 +166,7 @@ class _CheckedConnections(httpcore.AsyncNetworkBackend):
     def _permitted(self, host: str, addresses: Sequence[str]) -> Sequence[str]:
         if self._allow_private or not addresses:
             return addresses
-        public = [address for address in addresses if _is_public(address)]
+        public = [address for address in addresses if is_public(address)]
         if not public:
             reason = f"host {host} is at {addresses[0]}, which is not an address of the public internet"
             raise PermanentFailure(f"{reason}; `allow_private = true` on the channel permits it")
@@ -189,7 +188,8 @@ async def _resolve(host: str, port: int) -> Sequence[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
-def _is_public(address: str) -> bool:
+def is_public(address: str) -> bool:
+    """Whether an address is one that the public internet routes to a single machine."""
     ip = ip_address(address)
     if ip.version == 6 and ip not in _GLOBAL_UNICAST:
         return False

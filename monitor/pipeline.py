@@ -9,14 +9,15 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 import structlog
 
 from monitor.config.snapshot import Watched
 from monitor.core import policy
-from monitor.core.bars import BAR_SCHEMA, PRICES
-from monitor.core.evaluate import Evaluation, Memory, evaluate
+from monitor.core.bars import BAR_SCHEMA, INSTANT, PRICES
+from monitor.core.evaluate import BEFORE_ALL, Evaluation, Memory, evaluate
 from monitor.core.events import Event, digest
 from monitor.core.policy import Decision, Told
 from monitor.ports import Provider
@@ -26,6 +27,9 @@ from monitor.stores.state import Commit, StateStore
 
 OVERLAP = 5
 SAME_PRICE = 1e-9
+_DIFFERS = pl.any_horizontal(
+    (pl.col(price) - pl.col(f"{price}_now")).abs() > SAME_PRICE * pl.col(price) for price in PRICES
+)
 
 log = structlog.get_logger()
 
@@ -35,12 +39,17 @@ class Cycle:
     """What one cycle did: a receipt."""
 
     timeframe: str
+    asked: int
     evaluated: list[str] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
     bars: int = 0
     events: list[Event] = field(default_factory=list)
     told: int = 0
     held: int = 0
+
+    def receipt(self) -> dict[str, Any]:
+        """The numbers, and why each missing symbol is missing; JSON-ready."""
+        return vars(self) | {"evaluated": len(self.evaluated), "events": len(self.events)}
 
 
 class Pipeline:
@@ -61,22 +70,11 @@ class Pipeline:
         A symbol without bars, or whose bars are unsound, is named in the receipt and tried again by the next cycle.
         """
         with self._one_at_a_time:
-            cycle = Cycle(watched.timeframe.name)
             asked = sorted(symbols)
+            cycle = Cycle(watched.timeframe.name, len(asked))
             self._take_up(now, watched, asked, cycle)
             self._evaluate(now, watched, asked, cycle)
             self._look_for_late(now, watched, asked, cycle)
-            log.info(
-                "cycle.ended",
-                timeframe=cycle.timeframe,
-                evaluated=len(cycle.evaluated),
-                asked=len(asked),
-                missing=cycle.missing,
-                bars=cycle.bars,
-                events=len(cycle.events),
-                told=cycle.told,
-                held=cycle.held,
-            )
             return cycle
 
     def _take_up(self, now: datetime, watched: Watched, symbols: list[str], cycle: Cycle) -> None:
@@ -86,13 +84,14 @@ class Pipeline:
         since: dict[str, datetime | None] = dict.fromkeys(symbols)
         since |= dict(overlap.group_by("symbol", maintain_order=True).agg(pl.col("ts").first()).iter_rows())
         bars = self._closed(now, watched, since, cycle)
-        changed = _changed(overlap, bars)
+        both = overlap.join(bars, on=["symbol", "ts"], suffix="_now")
+        changed = sorted(set(both.filter(_DIFFERS)["symbol"]))
         for symbol in changed:
             whole = self._closed(now, watched, {symbol: None}, cycle)
             if whole.height:
                 self._bars.replace(timeframe.name, symbol, whole)
                 log.warning("bars.replaced", symbol=symbol, timeframe=timeframe.name, bars=whole.height)
-        apart = _apart(overlap, bars)
+        apart = sorted({*bars["symbol"]} & {*overlap["symbol"]} - {*both["symbol"]})
         cycle.missing |= dict.fromkeys(apart, "the provider's bars do not reach back to the newest stored bar")
         fresh = bars.filter(~pl.col("symbol").is_in([*changed, *apart])).join(overlap, on=["symbol", "ts"], how="anti")
         cycle.bars = fresh.height
@@ -102,41 +101,24 @@ class Pipeline:
     def _closed(
         self, now: datetime, watched: Watched, since: Mapping[str, datetime | None], cycle: Cycle
     ) -> pl.DataFrame:
-        """The provider's bars that had closed, and settled for the grace time, when the provider knew them."""
-        fetched = self._provider.fetch(since, watched.timeframe, now)
-        cycle.missing |= {symbol: failure.message for symbol, failure in fetched.failures.items()}
-        markets = sorted({watched.markets[symbol] for symbol in fetched.as_of})
-        known = pl.DataFrame(
-            [(symbol, watched.markets[symbol], min(now, as_of)) for symbol, as_of in fetched.as_of.items()],
-            {"symbol": pl.String(), "market": pl.String(), "known": BAR_SCHEMA["ts"]},
-            orient="row",
-        )
-        bars = fetched.bars.join(known, on="symbol", maintain_order="left")
-        parts = [bars.filter(pl.col("market") == market) for market in markets] if len(markets) > 1 else [bars]
-        closing = [
-            part.with_columns(self._sessions(market).closed_at(part["ts"], watched.timeframe).alias("closed_at"))
-            for market, part in zip(markets, parts, strict=False)
-        ]
-        if not closing:
-            return pl.DataFrame(schema=BAR_SCHEMA)
-        settled = pl.concat(closing).filter(pl.col("closed_at") + watched.grace <= pl.col("known"))
-        return settled.select(*BAR_SCHEMA).sort("symbol", "ts")
+        bars, failures = closed_bars(self._provider, self._sessions, now, watched, since)
+        cycle.missing |= failures
+        return bars
 
     def _evaluate(self, now: datetime, watched: Watched, symbols: list[str], cycle: Cycle) -> None:
         """Evaluate the stored bars after each cursor, decide about the events, and commit all of it at once."""
-        method = next(iter(watched.checks)).method
-        memory = self._state.memory(watched.timeframe.name, digest(vars(method)), symbols)
+        method = digest(vars(watched.method))
+        memory = self._state.memory(watched.timeframe.name, method, symbols)
         cursors, depths = self._due(watched, symbols, memory)
         if not cursors:
             return
         bars = self._bars.window(watched.timeframe.name, cursors, depths)
-        watches = {check: members & cursors.keys() for check, members in watched.checks.items()}
-        evaluation = evaluate(bars, watches, watched.timeframe, memory)
+        evaluation = evaluate(bars, watched.plan, watched.timeframe, memory)
         decided = self._decide(evaluation, watched)
         self._state.commit(
             Commit(
                 timeframe=watched.timeframe.name,
-                method=digest(vars(method)),
+                method=method,
                 memory=evaluation.memory,
                 decided=decided,
                 provider=self._provider.name,
@@ -155,8 +137,6 @@ class Pipeline:
         """The symbols that have something to evaluate, with their cursors, and how many bars up to them it takes."""
         cursors = dict(memory.cursors.iter_rows())
         armed = set(memory.checks.select("check", "symbol").iter_rows())
-        settles = [check.settle for check in watched.checks]
-        depth = None if None in settles else max(*(settle or 0 for settle in settles), _bars_before(watched))
         with_machine = set(memory.trends["symbol"])
         due: dict[str, datetime | None] = {}
         depths: dict[str, int | None] = {}
@@ -165,7 +145,7 @@ class Pipeline:
             fresh = any((check.digest, symbol) not in armed for check, of in watched.checks.items() if symbol in of)
             if cursor is None or newest > cursor or fresh:
                 due[symbol] = cursor
-                depths[symbol] = depth if symbol in with_machine else None
+                depths[symbol] = watched.plan.depth if symbol in with_machine else None
         return due, depths
 
     def _decide(self, evaluation: Evaluation, watched: Watched) -> list[tuple[Event, str, datetime, list[Decision]]]:
@@ -201,21 +181,58 @@ class Pipeline:
                 cycle.missing.setdefault(symbol, f"the bar of {expected[0]:%Y-%m-%d %H:%M} UTC has not come yet")
 
 
-def _bars_before(watched: Watched) -> int:
-    return next(iter(watched.checks)).method.bars_before
+def closed_bars(
+    provider: Provider,
+    sessions: Callable[[str], Sessions],
+    now: datetime,
+    watched: Watched,
+    since: Mapping[str, datetime | None],
+) -> tuple[pl.DataFrame, dict[str, str]]:
+    """The provider's bars that had been closed for the grace time when it knew them, and why a symbol has none.
 
-
-def _changed(overlap: pl.DataFrame, bars: pl.DataFrame) -> list[str]:
-    """The symbols of which a stored bar came back with other prices."""
-    both = overlap.join(bars, on=["symbol", "ts"], suffix="_now")
-    differs = pl.any_horizontal(
-        (pl.col(price) - pl.col(f"{price}_now")).abs() > SAME_PRICE * pl.col(price) for price in PRICES
+    Shape: BAR_SCHEMA, sorted by symbol and ts.
+    """
+    fetched = provider.fetch(since, watched.timeframe, now)
+    known = pl.DataFrame(
+        [(symbol, watched.markets[symbol], min(now, as_of)) for symbol, as_of in fetched.as_of.items()],
+        {"symbol": pl.String(), "market": pl.String(), "known": INSTANT},
+        orient="row",
     )
-    return sorted(set(both.filter(differs)["symbol"]))
+    bars = fetched.bars.join(known, on="symbol", maintain_order="left")
+    markets = sorted({watched.markets[symbol] for symbol in fetched.as_of})
+    closing = [pl.DataFrame(schema=BAR_SCHEMA)]
+    for market in markets:
+        part = bars.filter(pl.col("market") == market) if len(markets) > 1 else bars
+        part = part.with_columns(closed_at=sessions(market).closed_at(part["ts"], watched.timeframe))
+        closing.append(part.filter(pl.col("closed_at") + watched.grace <= pl.col("known")).select(*BAR_SCHEMA))
+    return pl.concat(closing).sort("symbol", "ts"), {s: failure.message for s, failure in fetched.failures.items()}
 
 
-def _apart(overlap: pl.DataFrame, bars: pl.DataFrame) -> list[str]:
-    """The symbols that have stored bars of which the provider gave none back."""
-    stored = overlap.select("symbol").unique()
-    seen = overlap.join(bars, on=["symbol", "ts"], how="semi")
-    return sorted(stored.join(seen, on="symbol", how="anti").join(bars, on="symbol", how="semi")["symbol"])
+def look(
+    provider: Provider, sessions: Callable[[str], Sessions], now: datetime, watched: Watched
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Each check at the newest closed bar of each symbol it watches, and whether it would fire there; keeps nothing."""
+    bars, failures = closed_bars(provider, sessions, now, watched, dict.fromkeys(watched.markets))
+    evaluation = evaluate(bars, watched.plan, watched.timeframe, Memory(), BEFORE_ALL)
+    newest = evaluation.bars.filter("newest").partition_by("symbol", as_dict=True)
+    fires = {(event.check_digest, event.symbol, event.ts) for event in evaluation.events}
+    rows = []
+    for check, symbols in watched.checks.items():
+        for symbol in sorted(symbols):
+            if (symbol,) not in newest:
+                continue
+            bar = newest[symbol,].row(0, named=True)
+            value = bar[watched.plan.program.column(check.condition)] if check.condition else None
+            rows.append(
+                {
+                    "symbol": symbol,
+                    "timeframe": watched.timeframe.name,
+                    "bar": bar["ts"],
+                    "class": bar["bar"],
+                    "trend": bar["trend"],
+                    "check": watched.names[check.digest],
+                    "now": value if check.condition else bar["trend"],
+                    "fires": (check.digest, symbol, bar["ts"]) in fires,
+                }
+            )
+    return rows, failures

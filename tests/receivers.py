@@ -16,17 +16,21 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-NO_BODY = {204, 205, 304}
+NO_BODY = {204, 304}
 
 
 @dataclass(frozen=True)
 class Answer:
-    """How one request is answered; `raw` replaces the whole answer, `drop` hangs up without one."""
+    """How one request is answered; `raw` replaces the whole answer, `drop` hangs up without one.
+
+    Unit: `delay` before the answer and `drip` after each of its bytes are seconds.
+    """
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     delay: float = 0.0
+    drip: float = 0.0
     drop: bool = False
     raw: bytes | None = None
 
@@ -133,8 +137,7 @@ class WebhookReceiver:
                 await asyncio.sleep(answer.delay)
                 if answer.drop:
                     break
-                writer.write(answer.encoded())
-                await writer.drain()
+                await _send(writer, answer)
                 if answer.raw is not None or answer.status < 200:
                     break
         except (asyncio.IncompleteReadError, OSError):
@@ -147,6 +150,14 @@ class WebhookReceiver:
             self._received.append(Received(len(self._received), connection, path, headers, body))
             self._changed.notify_all()
             return self._answers.popleft() if self._answers else self._then
+
+
+async def _send(writer: asyncio.StreamWriter, answer: Answer) -> None:
+    whole = answer.encoded()
+    for part in (bytes([byte]) for byte in whole) if answer.drip else (whole,):
+        writer.write(part)
+        await writer.drain()
+        await asyncio.sleep(answer.drip)
 
 
 async def _read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, str], bytes]:

@@ -56,7 +56,7 @@ class Console:
         """Nothing to let go of: the stream is not the channel's."""
 
     def _show(self, stamp: str, severity: str, title: str, lines: list[str]) -> None:
-        from rich.console import Console as Terminal
+        from rich.console import Console as Terminal  # it loads slowly
         from rich.text import Text
 
         colour = _COLOURS.get(severity, "white")

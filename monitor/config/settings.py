@@ -18,6 +18,8 @@ from monitor.core.classify import Method
 from monitor.core.timeframe import Timeframe
 from monitor.providers import FilesSettings, ProviderSettings
 
+_PATHS = {"watchlists", "state_directory", "folder", "path"}
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
 
 
@@ -54,7 +56,7 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", env_prefix="BARWATCH__", env_nested_delimiter="__", validate_default=False
     )
 
-    watchlists: Path = Path("watchlists")
+    watchlists: Path = Field(Path("watchlists"), description="the folder of the watchlists")
     state_directory: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     provider: ProviderSettings = FilesSettings(kind="files")
@@ -80,11 +82,24 @@ def load_settings(path: Path) -> Settings:
     Raises: ConfigError.
     """
     text = read_text(path, "run `barwatch init` to write one, or name it with --config")
-    values: Mapping[str, Any] = parse(text, path)
+    values = parse(text, path)
     try:
-        return Settings(**values)
+        return Settings(**_anchored(values, path.parent.absolute()))
     except ValidationError as error:
         raise mistakes(error, text, path, Settings) from None
+
+
+def _anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The same values, each path in them beginning at the folder of the file that names it."""
+    anchored: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            anchored[key] = _anchored(value, folder)
+        elif isinstance(value, str) and (key in _PATHS or key.endswith("_file")):
+            anchored[key] = str(folder / Path(value).expanduser())
+        else:
+            anchored[key] = value
+    return anchored
 
 
 def state_directory(settings: Settings) -> Path:

@@ -1,15 +1,18 @@
 """Snapshot: the configuration in force, joined and checked as a whole, in the form that a cycle needs."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from monitor.config.settings import Settings, load_settings
 from monitor.config.watchlists import CheckSettings, Watchlist, load_watchlists
 from monitor.core.checks import Check
+from monitor.core.classify import Method
+from monitor.core.evaluate import Plan
 from monitor.core.events import digest
 from monitor.core.policy import Route, Severity
 from monitor.core.timeframe import Timeframe
@@ -26,16 +29,27 @@ class Watched:
 
     timeframe: Timeframe
     grace: timedelta
+    method: Method
     checks: Mapping[Check, frozenset[str]]
     names: Mapping[str, str]
     routes: Mapping[tuple[str, str], tuple[Route, ...]]
     markets: Mapping[str, str]
     config_digest: str
 
+    @cached_property
+    def plan(self) -> Plan:
+        return Plan.of(self.checks, self.method)
+
+    def only(self, symbols: Collection[str]) -> "Watched":
+        """The same for some of the symbols."""
+        checks = {check: of.intersection(symbols) for check, of in self.checks.items()}
+        markets = {symbol: market for symbol, market in self.markets.items() if symbol in symbols}
+        return replace(self, checks={check: of for check, of in checks.items() if of}, markets=markets)
+
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Settings, watchlists and what they amount to; `digest` changes with anything that can change an event or a message."""
+    """Settings, watchlists and what they amount to; `digest` changes with all that can change an event or a message."""
 
     folder: Path
     settings: Settings
@@ -50,17 +64,18 @@ def load_snapshot(path: Path) -> Snapshot:
     Raises: ConfigError naming the file, line and column.
     """
     settings = load_settings(path)
-    loaded = load_watchlists(path.parent / settings.watchlists, settings.method.method())
+    folder = path.parent.absolute()
+    loaded = load_watchlists(folder / settings.watchlists, settings.method.method())
     watchlists = {name: watchlist for name, (watchlist, _) in loaded.items()}
     for name, watchlist in watchlists.items():
-        _known_channels(path.parent / settings.watchlists / f"{name}.toml", watchlist, settings)
+        _known_channels(folder / settings.watchlists / f"{name}.toml", watchlist, settings)
     meaning = digest(
         [
             settings.model_dump(mode="json", include={"provider", "grace", "method", "channels"}),
             {name: watchlist.model_dump(mode="json") for name, watchlist in watchlists.items()},
         ]
     )
-    return Snapshot(path.parent, settings, watchlists, _join(loaded, settings, meaning), meaning)
+    return Snapshot(folder, settings, watchlists, _join(loaded, settings, meaning), meaning)
 
 
 def _known_channels(path: Path, watchlist: Watchlist, settings: Settings) -> None:
@@ -94,6 +109,7 @@ def _join(
         Watched(
             timeframe=timeframe,
             grace=settings.grace.of(timeframe),
+            method=settings.method.method(),
             checks={check: frozenset(symbols) for check, symbols in entry["checks"].items()},
             names=entry["names"],
             routes={pair: tuple(routes) for pair, routes in entry["routes"].items()},

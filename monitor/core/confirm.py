@@ -38,7 +38,7 @@ def step(needed: Needed, machine: Confirmed, sign: int) -> Confirmed:
     return Confirmed(sign if enough else machine.state, sign, length)
 
 
-def run(frame: pl.DataFrame, series: str, zeros: Literal["ignore", "break"]) -> pl.DataFrame:
+def run(frame: pl.LazyFrame, series: str, zeros: Literal["ignore", "break"]) -> pl.LazyFrame:
     """The machine after each row, for many series at once.
 
     Shape: sorted by `series`; Int8 `sign` without nulls; `rise`, `fall` (lengths needed); `state0`, `kind0`, `run0`

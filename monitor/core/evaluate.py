@@ -4,9 +4,9 @@
 give the same events. A *pair* is one check with one symbol it watches.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -19,18 +19,17 @@ from monitor.core.events import Event, EventKind, Value
 from monitor.core.expressions import Program
 from monitor.core.timeframe import Timeframe
 
+TREND_RULE = "trend"
+BEFORE_ALL = datetime(1, 1, 1, tzinfo=UTC)
 MACHINE = {"state": pl.Int8(), "kind": pl.Int8(), "run": pl.Int32()}
 CURSORS = pl.Schema({"symbol": pl.String(), "cursor": INSTANT})
 TRENDS = pl.Schema({"symbol": pl.String(), **MACHINE})
 CHECK_STATES = pl.Schema({"check": pl.String(), "symbol": pl.String(), "armed_from": INSTANT, **MACHINE})
 
 
-_NO_VALUES = pl.DataFrame(
-    schema={"row": pl.UInt32(), "symbol": pl.String(), "ts": INSTANT, "index": pl.Int32(), "sign": pl.Int8()}
-)
-_NO_PAIRS = pl.DataFrame(
-    schema={
-        "symbol": pl.String(),
+_VALUES = pl.Schema({"row": pl.UInt32(), "symbol": pl.String(), "ts": INSTANT, "index": pl.Int32(), "sign": pl.Int8()})
+_NEEDS = pl.Schema(
+    {
         "index": pl.Int32(),
         "check": pl.String(),
         "trigger": pl.String(),
@@ -55,117 +54,141 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """Checks and the symbols each watches, prepared to be evaluated again and again.
+
+    `pairs` has a row for each check and symbol: what its machine needs. `depth` is the history before a new bar that
+    its evaluation depends on; None for all of it.
+    """
+
+    checks: tuple[Check, ...]
+    method: Method
+    program: Program
+    pairs: pl.DataFrame
+    depth: int | None
+
+    @classmethod
+    def of(cls, watches: Mapping[Check, Collection[str]], method: Method) -> "Plan":
+        settles = [check.settle for check in watches]
+        rows = [(index, symbol) for index, symbols in enumerate(watches.values()) for symbol in sorted(symbols)]
+        needs = [
+            (
+                index,
+                check.digest,
+                check.trigger if check.condition else TREND_RULE,
+                check.early_warning,
+                check.rearm if check.trigger is Trigger.FALLING else check.confirm,
+                check.rearm if check.trigger is Trigger.RISING else check.confirm,
+            )
+            for index, check in enumerate(watches)
+        ]
+        pairs = pl.DataFrame(rows, {"index": pl.Int32(), "symbol": pl.String()}, orient="row")
+        return cls(
+            checks=tuple(watches),
+            method=method,
+            program=Program.of(check.condition for check in watches if check.condition),
+            pairs=pairs.join(pl.DataFrame(needs, _NEEDS, orient="row"), on="index", maintain_order="left"),
+            depth=None if None in settles else max([method.bars_before, *(settle or 0 for settle in settles)]),
+        )
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What an evaluation found.
 
     `events` are in order of time. `memory` has the rows that changed. `bars` is the frame with `bar`, `trend` and a
-    column for each sub-expression of `program`; `trend` is null before the bars that were evaluated.
+    column for each sub-expression of the plan; `trend` is null before the bars that were evaluated.
     """
 
     events: list[Event]
     memory: Memory
     bars: pl.DataFrame
-    program: Program
 
 
 def evaluate(
-    bars: pl.DataFrame,
-    watches: Mapping[Check, Collection[str]],
-    timeframe: Timeframe,
-    memory: Memory,
-    armed_from: datetime | None = None,
+    bars: pl.DataFrame, plan: Plan, timeframe: Timeframe, memory: Memory, armed_from: datetime | None = None
 ) -> Evaluation:
     """The events of every bar after its symbol's cursor, for each check and the symbols it watches.
 
     A check that memory does not know is armed at `armed_from`, or at its symbol's newest bar.
-    Shape: `bars` has BAR_SCHEMA, sorted, one timeframe; before each symbol's first new bar it has as much history as
-    the method and the checks' `settle` ask for.
+    Shape: `bars` has BAR_SCHEMA, sorted, one timeframe; up to each symbol's cursor it has as many bars as the plan's
+    `depth` asks for.
     """
-    checks = list(watches)
-    frame = _framed(bars, checks, memory)
-    program = Program.of(check.condition for check in checks if check.condition)
-    frame = program.apply(frame)
+    frame = _now(plan.program.apply(_framed(bars, plan, memory)))
     recent = frame.filter(pl.col("new") | pl.col("newest"))
-    values = _values(recent, checks, program)
-    pairs = _pairs(recent, watches, memory.checks, values, armed_from)
-    decided = confirm.run(_after(values, pairs), "pair", "break")
-    fired = pl.concat([_triggered(decided), _turned(recent, pairs)])
+    values = _now(_values(recent, plan))
+    pairs = _now(_pairs(recent, plan, memory.checks, values, armed_from))
+    decided = _now(confirm.run(_firing(values, pairs), "pair", "break"))
+    fired = pl.concat([_triggered(decided), _now(_turned(recent, pairs))])
+    events = [
+        _event(row, plan.checks[row["index"]], timeframe, plan.program)
+        for row in fired.join(recent, on="row").iter_rows(named=True)
+    ]
+    newest = recent.filter("newest")
     remembered = Memory(
-        cursors=recent.filter(pl.col("newest") & pl.col("new")).select("symbol", cursor="ts"),
-        trends=recent.filter("newest").drop_nulls("state").select(*TRENDS),
+        cursors=newest.filter("new").select("symbol", cursor="ts"),
+        trends=newest.drop_nulls("state").select(*TRENDS),
         checks=_remembered(pairs, decided),
     )
-    return Evaluation(_events(fired, recent, checks, timeframe, program), remembered, frame, program)
+    events.sort(key=lambda event: (event.ts, event.symbol, event.check_digest, event.kind))
+    return Evaluation(events, remembered, frame)
 
 
-def _framed(bars: pl.DataFrame, checks: Sequence[Check], memory: Memory) -> pl.DataFrame:
+def _now(query: pl.LazyFrame) -> pl.DataFrame:
+    """The rows of a query, in their order; for the few rows of most cycles, planning would cost more than it saves."""
+    return query.collect(engine="in-memory", optimizations=pl.QueryOptFlags.none())
+
+
+def _framed(bars: pl.DataFrame, plan: Plan, memory: Memory) -> pl.LazyFrame:
     """The bars with their class and trend, which of them are new, and how many stand before each."""
-    method = checks[0].method if checks else Method()
     first = (pl.col("symbol") != pl.col("symbol").shift(1)).fill_null(value=True)
     newest = (pl.col("symbol") != pl.col("symbol").shift(-1)).fill_null(value=True)
-    frame = bars.with_row_index("row").join(memory.cursors, on="symbol", how="left", maintain_order="left")
+    frame = (
+        bars.lazy().with_row_index("row").join(memory.cursors.lazy(), on="symbol", how="left", maintain_order="left")
+    )
     frame = frame.with_columns(
         (pl.col("ts") > pl.col("cursor")).fill_null(value=True).alias("new"),
         newest.alias("newest"),
         (pl.col("row") - pl.when(first).then(pl.col("row")).forward_fill()).alias("earlier"),
-        classify.sign(method).alias("sign"),
+        classify.sign(plan.method).alias("sign"),
     )
-    anchored = any(check.settle is None for check in checks)
-    machines = memory.trends.clear() if anchored else memory.trends
+    machines = memory.trends.clear() if plan.depth is None else memory.trends
     unknown = ~pl.col("symbol").is_in(machines["symbol"].to_list())
     signs = frame.filter(pl.col("new") | unknown).select("row", "symbol", "sign")
-    moved = trend.run(signs, method, machines).drop("symbol", "sign")
+    moved = trend.run(signs, plan.method, machines.lazy()).drop("symbol", "sign")
     return frame.join(moved, on="row", how="left", maintain_order="left").with_columns(
         classify.named(pl.col("sign")).alias("bar"), trend.named(pl.col("state")).alias("trend")
     )
 
 
-def _values(recent: pl.DataFrame, checks: Sequence[Check], program: Program) -> pl.DataFrame:
+def _values(recent: pl.DataFrame, plan: Plan) -> pl.LazyFrame:
     """The sign of each condition at each recent bar: +1 true, −1 false, 0 unknown."""
     columns = [
-        recent.select(
+        recent.lazy().select(
             "row",
             "symbol",
             "ts",
             index=pl.lit(index, pl.Int32),
-            sign=(pl.col(program.column(check.condition)).cast(pl.Int8) * 2 - 1).fill_null(0),
+            sign=(pl.col(plan.program.column(check.condition)).cast(pl.Int8) * 2 - 1).fill_null(0),
         )
-        for index, check in enumerate(checks)
+        for index, check in enumerate(plan.checks)
         if check.condition
     ]
-    return pl.concat([_NO_VALUES, *columns])
+    return pl.concat([pl.LazyFrame(schema=_VALUES), *columns])
 
 
 def _pairs(
-    recent: pl.DataFrame,
-    watches: Mapping[Check, Collection[str]],
-    states: pl.DataFrame,
-    values: pl.DataFrame,
-    armed_from: datetime | None,
-) -> pl.DataFrame:
-    """Each check with each symbol it watches that has bars, and its machine before the first bar that can fire it.
-
-    `after` is the last bar that can no longer fire the pair.
-    """
-    watched = [
-        pl.DataFrame({"symbol": sorted(symbols)}, {"symbol": pl.String}).with_columns(
-            index=pl.lit(index, pl.Int32),
-            check=pl.lit(check.digest),
-            trigger=pl.lit(check.trigger if check.condition else "trend"),
-            early_warning=pl.lit(check.early_warning),
-            rise=pl.lit(check.rearm if check.trigger is Trigger.FALLING else check.confirm, pl.Int32),
-            fall=pl.lit(check.rearm if check.trigger is Trigger.RISING else check.confirm, pl.Int32),
-        )
-        for index, (check, symbols) in enumerate(watches.items())
-    ]
+    recent: pl.DataFrame, plan: Plan, states: pl.DataFrame, values: pl.DataFrame, armed_from: datetime | None
+) -> pl.LazyFrame:
+    """Each pair that has bars, with its machine before the first bar that can fire it: the one that follows `after`."""
     arming = pl.lit(armed_from, INSTANT).fill_null(pl.col("ts"))
-    newest = recent.filter("newest").select("symbol", "cursor", arming.alias("arming"))
-    at_arming = values.select("index", "symbol", arming="ts", sign0="sign")
+    newest = recent.lazy().filter("newest").select("symbol", "cursor", arming.alias("arming"))
+    at_arming = values.lazy().select("index", "symbol", arming="ts", sign0="sign")
     fresh = pl.col("armed_from").is_null()
     return (
-        pl.concat([_NO_PAIRS, *watched])
+        plan.pairs.lazy()
         .join(newest, on="symbol", maintain_order="left")
-        .join(states, on=["check", "symbol"], how="left", maintain_order="left")
+        .join(states.lazy(), on=["check", "symbol"], how="left", maintain_order="left")
         .join(at_arming, on=["index", "symbol", "arming"], how="left", maintain_order="left")
         .with_columns(pl.col("sign0").fill_null(0))
         .with_columns(
@@ -180,9 +203,10 @@ def _pairs(
     )
 
 
-def _after(values: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+def _firing(values: pl.DataFrame, pairs: pl.DataFrame) -> pl.LazyFrame:
     """The values that can fire their pair, in order of pairs."""
-    return values.join(pairs, on=["index", "symbol"], maintain_order="left").filter(pl.col("ts") > pl.col("after"))
+    both = values.lazy().join(pairs.lazy(), on=["index", "symbol"], maintain_order="left")
+    return both.filter(pl.col("ts") > pl.col("after"))
 
 
 def _triggered(decided: pl.DataFrame) -> pl.DataFrame:
@@ -202,7 +226,7 @@ def _triggered(decided: pl.DataFrame) -> pl.DataFrame:
     return decided.select("index", "row", kind.alias("event")).drop_nulls("event")
 
 
-def _turned(recent: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+def _turned(recent: pl.DataFrame, pairs: pl.DataFrame) -> pl.LazyFrame:
     """The bars at which the trend did something, for the checks of the trend rule."""
     moved = (pl.col("state") != pl.col("state_before")).fill_null(value=False)
     kind = (
@@ -213,10 +237,10 @@ def _turned(recent: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         .when(trend.is_early_warning())
         .then(pl.lit(EventKind.EARLY_WARNING))
     )
-    turns = recent.select("row", "symbol", "ts", kind.alias("event")).drop_nulls("event")
+    turns = recent.lazy().select("row", "symbol", "ts", kind.alias("event")).drop_nulls("event")
     asked = pl.col("early_warning") | (pl.col("event") != EventKind.EARLY_WARNING)
     return (
-        turns.join(pairs.filter(pl.col("trigger") == "trend"), on="symbol")
+        turns.join(pairs.lazy().filter(pl.col("trigger") == TREND_RULE), on="symbol")
         .filter((pl.col("ts") > pl.col("after")) & asked)
         .select("index", "row", "event")
     )
@@ -224,23 +248,18 @@ def _turned(recent: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
 
 def _remembered(pairs: pl.DataFrame, decided: pl.DataFrame) -> pl.DataFrame:
     """Each pair's machine after its newest bar."""
-    last = decided.group_by("pair").last().select("pair", "state", "kind", "run")
-    return pairs.join(last, on="pair", how="left").select(
-        "check",
-        "symbol",
-        "armed_from",
-        *(pl.col(name).fill_null(pl.col(f"{name}0")) for name in MACHINE),
+    last = decided.lazy().group_by("pair").last().select("pair", "state", "kind", "run")
+    remembered = (
+        pairs.lazy()
+        .join(last, on="pair", how="left")
+        .select(
+            "check",
+            "symbol",
+            "armed_from",
+            *(pl.col(name).fill_null(pl.col(f"{name}0")) for name in MACHINE),
+        )
     )
-
-
-def _events(
-    fired: pl.DataFrame, recent: pl.DataFrame, checks: Sequence[Check], timeframe: Timeframe, program: Program
-) -> list[Event]:
-    found = [
-        _event(row, checks[row["index"]], timeframe, program)
-        for row in fired.join(recent, on="row").iter_rows(named=True)
-    ]
-    return sorted(found, key=lambda event: (event.ts, event.symbol, event.check_digest, event.kind))
+    return _now(remembered)
 
 
 def _event(row: Mapping[str, Any], check: Check, timeframe: Timeframe, program: Program) -> Event:

@@ -31,7 +31,7 @@ def step(method: Method, machine: Confirmed, bar: BarClass) -> Confirmed:
     return confirm.step(needed, machine, _SIGNS[bar])
 
 
-def run(signs: pl.DataFrame, method: Method, machines: pl.DataFrame) -> pl.DataFrame:
+def run(signs: pl.LazyFrame, method: Method, machines: pl.LazyFrame) -> pl.LazyFrame:
     """The machine after each bar of many symbols.
 
     Shape: `signs` has `symbol` (sorted) and the Int8 `sign` of classify.sign; `machines` has `symbol`, `state`, `kind`,

@@ -36,26 +36,27 @@ class BarStore:
             connection.execute("DELETE FROM bars WHERE timeframe = ? AND symbol = ?", (timeframe, symbol))
             _insert(connection, timeframe, bars)
 
-    def newest(self, timeframe: str, symbols: list[str], count: int) -> pl.DataFrame:
-        """The newest `count` bars of each symbol."""
-        return self.window(timeframe, dict.fromkeys(symbols), count)
+    def newest(self, timeframe: str, symbols: list[str], count: int | None) -> pl.DataFrame:
+        """The newest `count` bars of each symbol (None: all of them)."""
+        return self.window(timeframe, dict.fromkeys(symbols), dict.fromkeys(symbols, count))
 
     def window(
-        self, timeframe: str, cursors: Mapping[str, datetime | None], before: int | Mapping[str, int | None]
+        self, timeframe: str, cursors: Mapping[str, datetime | None], before: Mapping[str, int | None]
     ) -> pl.DataFrame:
-        """Each symbol's bars after its cursor, and `before` bars up to it (None: all of them).
+        """Each symbol's bars after its cursor, and so many bars up to it (None: all of them).
 
-        Without a cursor: the newest `before` bars. Shape: BAR_SCHEMA, sorted by symbol and ts.
+        Without a cursor: its newest bars. Shape: BAR_SCHEMA, sorted by symbol and ts.
         """
         found = []
         for symbol in sorted(cursors):
             cursor = cursors[symbol]
-            wanted = before[symbol] if isinstance(before, Mapping) else before
             upto = to_us(cursor) if cursor else 2**62
             older = (
                 f"SELECT {_COLUMNS} FROM bars WHERE timeframe = ? AND symbol = ? AND ts <= ? ORDER BY ts DESC LIMIT ?"
             )
-            found += reversed(self._database.rows(older, (timeframe, symbol, upto, -1 if wanted is None else wanted)))
+            found += reversed(
+                self._database.rows(older, (timeframe, symbol, upto, -1 if before[symbol] is None else before[symbol]))
+            )
             if cursor:
                 newer = f"SELECT {_COLUMNS} FROM bars WHERE timeframe = ? AND symbol = ? AND ts > ? ORDER BY ts"
                 found += self._database.rows(newer, (timeframe, symbol, upto))

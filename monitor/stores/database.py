@@ -57,7 +57,7 @@ class Database:
             )
 
     def _prepare(self, kind: str) -> None:
-        import sqlite_utils  # noqa: PLC0415  it loads pandas where that is installed
+        import sqlite_utils  # it loads pandas where that is installed
 
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA synchronous = FULL")

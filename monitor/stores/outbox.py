@@ -82,7 +82,7 @@ class Outbox:
         self._database = database
 
     def sweep(self, channel: str, now: datetime) -> int:
-        """Take up what is in flight on a channel although nobody is sending: its outcome is unknown, it is sent again."""
+        """Take up what is in flight on a channel while nobody sends: its outcome is unknown, it is sent again."""
         with self._database.transaction() as connection:
             connection.execute(
                 "UPDATE attempts SET outcome = ?, ended_at = ?, detail = 'the process ended during the send' "
@@ -106,6 +106,11 @@ class Outbox:
         sql = "SELECT min(not_before) FROM deliveries WHERE channel = ? AND state = 'pending'"
         earliest = self._database.rows(sql, (channel,))[0][0]
         return None if earliest is None else from_us(earliest)
+
+    def waiting(self) -> dict[str, int]:
+        """How many deliveries each channel still has to send."""
+        sql = "SELECT channel, count(*) FROM deliveries WHERE state IN ('pending', 'inflight') GROUP BY channel"
+        return dict(self._database.rows(sql))
 
     def claim(self, due: Due, payload: bytes, now: datetime) -> bool:
         """Seal the payload, open an attempt, and take the delivery in flight; False when another was faster."""

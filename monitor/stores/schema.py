@@ -18,7 +18,7 @@ def migrations(kind: str) -> "Migrations":
 
 
 def _bars() -> "Migrations":
-    from sqlite_utils import Migrations  # noqa: PLC0415  it loads pandas where that is installed
+    from sqlite_utils import Migrations  # it loads pandas where that is installed
 
     ordered = Migrations("bars")
 
@@ -40,7 +40,7 @@ def _bars() -> "Migrations":
 
 
 def _state() -> "Migrations":
-    from sqlite_utils import Migrations  # noqa: PLC0415
+    from sqlite_utils import Migrations
 
     ordered = Migrations("state")
 

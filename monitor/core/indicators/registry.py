@@ -1,10 +1,10 @@
 """The indicator registry: what an indicator is, and the decorator that makes one of a function.
 
 The function's signature says all that a condition may write. An argument annotated with one of the *inputs* below is a
-series given in the condition; a plain `pl.Expr` named after a bar column, or `slack`, is supplied; an argument with a
-default is a *parameter*, bounded by its annotation. `lookback` is the number of bars before the first defined value.
-`settle` is the history a value needs so that it does not depend on where the history began; an *anchored* indicator has
-none: it is computed from the first stored bar.
+series given in the condition; a plain `pl.Expr` named after a bar column, or `slack` (the difference up to which its
+two inputs count as equal), is supplied; an argument with a default is a *parameter*, bounded by its annotation.
+`lookback` is the number of bars before the first defined value. `settle` is the history a value needs so that it does
+not depend on where the history began; an *anchored* indicator has none: it is computed from the first stored bar.
 """
 
 import math
@@ -153,12 +153,15 @@ def indicator(
         returned = get_args(hints["return"])
         for name, argument in signature(build).parameters.items():
             base, *marks = get_args(hints[name]) or (hints[name],)
-            if not marks and name in SUPPLIED:
-                supplied.append(name)
-            elif isinstance(marks[0], Input):
-                inputs[name] = marks[0]
-            else:
-                parameters.append(Parameter(name, argument.default, marks[0], base is int))
+            match marks:
+                case [] if name in SUPPLIED:
+                    supplied.append(name)
+                case [Input() as form]:
+                    inputs[name] = form
+                case [Bounds() as bounds]:
+                    parameters.append(Parameter(name, argument.default, bounds, base is int))
+                case _:
+                    raise TypeError(f"{build.__name__}: annotate {name} with an input or with bounds")
         return Indicator(
             name=build.__name__.rstrip("_"),
             summary=summary,

@@ -1,0 +1,34 @@
+"""The kinds of channels: their settings joined into one type, and how each is built from its own.
+
+A new kind is a file beside this one, a member of the union and a case below.
+"""
+
+import sys
+from typing import Annotated, assert_never
+
+from pydantic import Field
+
+from monitor.channels.console import Console, ConsoleSettings
+from monitor.channels.file import File, FileSettings
+from monitor.channels.webhook import Webhook, WebhookSettings
+from monitor.ports import Channel
+
+ChannelSettings = Annotated[ConsoleSettings | FileSettings | WebhookSettings, Field(discriminator="kind")]
+
+__all__ = ["ChannelSettings", "ConsoleSettings", "FileSettings", "WebhookSettings", "build"]
+
+
+def build(name: str, settings: ChannelSettings) -> Channel:
+    """The channel that settings describe.
+
+    Raises: ConfigError.
+    """
+    match settings:
+        case ConsoleSettings():
+            return Console(name, sys.stdout)
+        case FileSettings():
+            return File(name, settings)
+        case WebhookSettings():
+            return Webhook(name, settings)
+        case _:
+            assert_never(settings)

@@ -1,0 +1,139 @@
+"""The command analyze: bars from a file → classes, trend, indicators, events. Needs no configuration and no store."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from monitor.cli.output import AsJson, instant, print_json, print_table
+from monitor.errors import InputError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from monitor.core.events import Event
+
+FORMATS = (".csv", ".parquet", ".json")
+
+
+def analyze(
+    file: Annotated[Path, typer.Argument(help="Bars as CSV or Parquet.")],
+    timeframe: Annotated[str, typer.Option("--timeframe", "-t", help="How long each bar is.")] = "1d",
+    indicator: Annotated[
+        list[str] | None,
+        typer.Option("--indicator", "-i", help='A column to add, such as "rsi(close, 14)"; repeatable.'),
+    ] = None,
+    when: Annotated[
+        list[str] | None, typer.Option("--when", "-w", help='A condition, such as "close > 250"; repeatable.')
+    ] = None,
+    symbol: Annotated[str | None, typer.Option(help="What to call it; the file's name by default.")] = None,
+    zone: Annotated[
+        str | None, typer.Option(help="Time zone of intraday times written without one; UTC by default.")
+    ] = None,
+    method_range: Annotated[str, typer.Option("--range", help="Real beyond the `wicks` or the `body`.")] = "wicks",
+    confirmation: Annotated[int, typer.Option(min=1, max=10, help="Real bars that make a trend.")] = 2,
+    fakes: Annotated[str, typer.Option(help="Whether fake bars `ignore` or `break` a run.")] = "ignore",
+    rows: Annotated[int, typer.Option(min=0, help="How many of the newest bars to print.")] = 20,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write every bar: .csv, .parquet or .json.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Classify the bars of a file, follow the trend, compute indicators and list events."""
+    import polars as pl
+
+    from monitor.core.checks import Check
+    from monitor.core.classify import Method
+    from monitor.core.evaluate import Memory, Plan, evaluate
+    from monitor.core.expressions import Program, parse_condition, parse_number
+    from monitor.core.timeframe import parse_timeframe
+    from monitor.providers.barfile import read_bars
+
+    if output and output.suffix not in FORMATS:
+        raise InputError(f"cannot write {output}: unknown format {output.suffix!r}", f"end it in {', '.join(FORMATS)}")
+    _one_of("--range", method_range, ("wicks", "body"))
+    _one_of("--fakes", fakes, ("ignore", "break"))
+    length = parse_timeframe(timeframe)
+    method = Method(method_range, None, confirmation, fakes)  # type: ignore[arg-type]  # checked above
+    columns = [parse_number(text) for text in indicator or []]
+    checks = [Check(method, early_warning=True), *(Check(method, parse_condition(text)) for text in when or [])]
+    name = symbol or file.stem
+    bars = read_bars(file, name, length, zone)
+    plan = Plan.of({check: [name] for check in checks}, method)
+    found = evaluate(bars.with_columns(closed_at="ts").select(*_schema()), plan, length, Memory(), bars["ts"][0])
+    frame = Program.of(columns).apply(found.bars.lazy()).collect()
+    names = {check.digest: text for check, text in zip(checks, ["trend", *(when or [])], strict=True)}
+    shown = frame.select(
+        "ts",
+        *_prices(),
+        "bar",
+        "trend",
+        *(pl.col(plan.program.column(column)).alias(column.source) for column in columns),
+    )
+    _write(shown, output)
+    if as_json:
+        print_json(
+            {"symbol": name, "timeframe": timeframe, "bars": shown.to_dicts(), "events": _events(found.events, names)}
+        )
+        return
+    _print(shown, rows, found.events, names)
+    if output:
+        typer.echo(f"wrote {shown.height} bars to {output}")
+
+
+def _schema() -> Sequence[str]:
+    from monitor.core.bars import BAR_SCHEMA
+
+    return list(BAR_SCHEMA)
+
+
+def _prices() -> Sequence[str]:
+    from monitor.core.bars import PRICES
+
+    return [*PRICES, "volume"]
+
+
+def _events(events: Sequence["Event"], names: dict[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"ts": event.ts, "check": names[event.check_digest], "event": event.kind, "close": event.bar["close"]}
+        | {"evidence": dict(event.evidence), "key": event.key}
+        for event in events
+    ]
+
+
+def _print(shown: "pl.DataFrame", rows: int, events: Sequence["Event"], names: dict[str, str]) -> None:
+    newest = shown.tail(rows)
+    cells = [
+        [f"{row[0]:%Y-%m-%d %H:%M}", *(f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row[1:])]
+        for row in newest.iter_rows()
+    ]
+    print_table(f"{shown.height} bars, the newest {newest.height}", shown.columns, cells)
+    listed = [
+        [f"{e.ts:%Y-%m-%d %H:%M}", names[e.check_digest], e.kind.replace("_", " "), f"{e.bar['close']:g}"]
+        for e in list(events)[-rows:]
+    ]
+    print_table(f"{len(events)} events, the newest {len(listed)}", ["bar", "check", "event", "close"], listed)
+
+
+def _write(shown: "pl.DataFrame", output: Path | None) -> None:
+    if output is None:
+        return
+    try:
+        if output.suffix == ".csv":
+            shown.write_csv(output, datetime_format="%Y-%m-%dT%H:%M:%SZ")
+        elif output.suffix == ".parquet":
+            shown.write_parquet(output)
+        else:
+            output.write_text(json.dumps(shown.to_dicts(), default=instant), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot write {output}: {error.strerror or error}", "name a folder you may write") from error
+
+
+def _one_of(option: str, value: str, allowed: Sequence[str]) -> None:
+    if value not in allowed:
+        raise typer.BadParameter(f"{value!r} is not one of {', '.join(allowed)}", param_hint=option)
+
+
+COMMANDS = {"analyze": analyze}

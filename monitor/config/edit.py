@@ -1,0 +1,87 @@
+"""Edits of watchlist files that keep what a person wrote around them: comments, order, spaces.
+
+An edit is checked as a whole before the file is touched, and the file is replaced in one step.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from monitor.config.files import read_text
+from monitor.config.watchlists import read_watchlist
+from monitor.core.classify import Method
+from monitor.errors import ConfigError, InputError
+
+
+def add_symbol(path: Path, symbol: str, method: Method, check: dict[str, Any] | None = None) -> None:
+    """Add a symbol to a watchlist, and a check that watches it alone when one is given.
+
+    Raises: InputError when nothing would change; ConfigError when the result is not valid.
+    """
+
+    def change(document: tomlkit.TOMLDocument) -> None:
+        symbols = document.setdefault("symbols", tomlkit.array())
+        if symbol not in symbols:
+            symbols.append(symbol)
+        elif check is None:
+            raise InputError(f"{symbol} is already in {path}", "add a check for it with --when")
+        if check is not None:
+            checks = document.setdefault("checks", tomlkit.aot())
+            checks.append(tomlkit.item(check))
+
+    _edit(path, method, change)
+
+
+def remove_symbol(path: Path, symbol: str, method: Method) -> None:
+    """Take a symbol out of a watchlist, with the checks that watch it alone.
+
+    Raises: InputError when it is not there; ConfigError when the result is not valid.
+    """
+
+    def change(document: tomlkit.TOMLDocument) -> None:
+        if symbol not in document.get("symbols", []):
+            raise InputError(f"{symbol} is not in {path}", f"there: {', '.join(document.get('symbols', []))}")
+        document["symbols"].remove(symbol)
+        document.get("markets", {}).pop(symbol, None)
+        checks = document.get("checks", [])
+        for place in reversed(range(len(checks))):
+            narrowed = checks[place].get("symbols")
+            if narrowed is not None and symbol in narrowed:
+                narrowed.remove(symbol)
+                if not narrowed:
+                    del checks[place]
+
+    _edit(path, method, change)
+
+
+def _edit(path: Path, method: Method, change: Callable[[tomlkit.TOMLDocument], None]) -> None:
+    text = read_text(path, "`barwatch watchlist list` names the watchlists there are")
+    try:
+        document = tomlkit.parse(text)
+    except TOMLKitError as error:
+        raise ConfigError(
+            f"{path}: not valid TOML: {error}", "mend it first; `barwatch validate` says where"
+        ) from error
+    change(document)
+    edited = tomlkit.dumps(document)
+    read_watchlist(edited, path, method)
+    _replace(path, edited)
+
+
+def _replace(path: Path, text: str) -> None:
+    """Put a new text in a file's place: readers see the old one or the new one, never a part."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(path.stat().st_mode & 0o777)
+        Path(name).replace(path)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}", "make the file and its folder writable") from error

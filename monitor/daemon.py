@@ -1,0 +1,221 @@
+"""The daemon: composition root. It builds the parts from a snapshot, runs the two loops, and stops them cleanly."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import structlog
+
+from monitor import channels, pipeline
+from monitor.config.settings import state_directory
+from monitor.config.snapshot import Snapshot, Watched
+from monitor.core.bars import BAR_SCHEMA
+from monitor.dispatcher import Dispatcher
+from monitor.errors import BarwatchError
+from monitor.pipeline import Cycle, Pipeline
+from monitor.ports import Provider
+from monitor.providers.files import FilesProvider
+from monitor.providers.replay import ReplayProvider
+from monitor.sessions import Sessions
+from monitor.stores.bars import BarStore
+from monitor.stores.database import StateDirectory
+from monitor.stores.outbox import Outbox
+from monitor.stores.state import StateStore
+
+FIRST_SESSION = date(1990, 1, 1)
+CALENDAR_AHEAD = timedelta(days=365)
+RETRY = timedelta(minutes=1)
+DRAIN = timedelta(seconds=20)
+
+log = structlog.get_logger()
+
+
+def clock() -> datetime:
+    """The time now, aware, UTC."""
+    return datetime.now(UTC)
+
+
+@cache
+def sessions(market: str) -> Sessions:
+    """The calendar of a market, built once."""
+    return Sessions(market, FIRST_SESSION, (clock() + CALENDAR_AHEAD).date())
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a process that works on a store is made of."""
+
+    snapshot: Snapshot
+    pipeline: Pipeline
+    state: StateStore
+    outbox: Outbox
+    dispatcher: Dispatcher
+
+
+@contextlib.contextmanager
+def assembled(
+    snapshot: Snapshot, provider: Provider | None = None, clock: Callable[[], datetime] = clock
+) -> Iterator[Parts]:
+    """The parts, with the store held for as long as they are in use; the dispatcher stamps what it does with `clock`.
+
+    Raises: StoreInUse, StoreError, ConfigError.
+    """
+    directory = StateDirectory(state_directory(snapshot.settings)).hold()
+    try:
+        with contextlib.closing(directory.open("bars")) as bars, contextlib.closing(directory.open("state")) as state:
+            memory = StateStore(state)
+            memory.keep_checks(
+                (watched.timeframe.name, check.digest, symbol)
+                for watched in snapshot.watched
+                for check, symbols in watched.checks.items()
+                for symbol in symbols
+            )
+            source = provider or _provider(snapshot)
+            senders = {name: channels.build(name, chosen) for name, chosen in snapshot.settings.channels.items()}
+            outbox = Outbox(state)
+            pipeline = Pipeline(source, BarStore(bars), memory, sessions)
+            yield Parts(snapshot, pipeline, memory, outbox, Dispatcher(outbox, senders, clock))
+    finally:
+        directory.release()
+
+
+def once(parts: Parts, now: datetime) -> list[Cycle]:
+    """One cycle of all that is due, and the outbox drained."""
+    cycles = [parts.pipeline.run_cycle(now, watched, watched.markets) for watched in parts.snapshot.watched]
+
+    async def drain() -> None:
+        await parts.dispatcher.drain()
+        await parts.dispatcher.aclose()
+
+    asyncio.run(drain())
+    return cycles
+
+
+def look(
+    snapshot: Snapshot, watchlist: str | None, symbol: str | None, now: datetime
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """Each check of a watchlist and symbol (None: all) at its newest closed bar; nothing is kept or sent."""
+    lists = [snapshot.watchlists[watchlist]] if watchlist else list(snapshot.watchlists.values())
+    symbols = {name for one in lists for name in one.symbols if symbol in (None, name)}
+    checks = {check.name for one in lists for check in one.checks}
+    provider = _provider(snapshot)
+    rows: list[dict[str, Any]] = []
+    missing: dict[str, str] = {}
+    for watched in snapshot.watched:
+        found, failures = pipeline.look(provider, sessions, now, watched.only(symbols))
+        rows += [row for row in found if row["check"] in checks]
+        missing |= {f"{name} {watched.timeframe}": why for name, why in failures.items()}
+    return rows, missing
+
+
+class Daemon:
+    """Cycles when bars close, deliveries when they are due, until a signal says stop."""
+
+    def __init__(self, parts: Parts) -> None:
+        from apscheduler.schedulers.asyncio import AsyncIOScheduler  # only the daemon schedules
+
+        self._parts = parts
+        self._scheduler = AsyncIOScheduler(timezone=UTC)
+        self._cycles: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Run until SIGTERM or SIGINT, then finish the cycle and the sends under way."""
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        dispatching = asyncio.create_task(self._parts.dispatcher.run(stopping))
+        dispatching.add_done_callback(lambda _: stopping.set())
+        self._scheduler.start()
+        for watched in self._parts.snapshot.watched:
+            for market in sorted(set(watched.markets.values())):
+                await asyncio.to_thread(self._schedule, watched, market)
+        log.info("daemon.started", timeframes=[str(watched.timeframe) for watched in self._parts.snapshot.watched])
+        await stopping.wait()
+        await self._stop(dispatching)
+
+    def _schedule(self, watched: Watched, market: str) -> None:
+        from monitor.scheduler import BarCloseTrigger  # loads APScheduler
+
+        symbols = [symbol for symbol, of in watched.markets.items() if of == market]
+        name = f"{watched.timeframe} {market}"
+        self._scheduler.add_job(
+            self._due,
+            BarCloseTrigger(sessions(market), watched.timeframe, watched.grace),
+            args=(name, watched, symbols),
+            id=name,
+            next_run_time=clock(),
+            misfire_grace_time=None,
+            coalesce=True,
+            max_instances=1,
+        )
+
+    async def _due(self, name: str, watched: Watched, symbols: Collection[str], quiet: bool = False) -> None:
+        """A job: the cycle runs in a thread, and is waited for when the daemon stops."""
+        task = asyncio.create_task(self._cycle(name, watched, symbols, quiet))
+        self._cycles.add(task)
+        task.add_done_callback(self._cycles.discard)
+        await asyncio.shield(task)
+
+    async def _cycle(self, name: str, watched: Watched, symbols: Collection[str], quiet: bool) -> None:
+        """One cycle and its log line; what is missing afterwards is looked for again a little later."""
+        missing = symbols
+        try:
+            cycle = await asyncio.to_thread(self._parts.pipeline.run_cycle, clock(), watched, symbols)
+            missing = cycle.missing.keys()
+            (log.debug if quiet and not cycle.bars else log.info)("cycle.ended", **cycle.receipt())
+        except BarwatchError as error:
+            log.error("cycle.failed", cycle=name, error=error.message, hint=error.hint)
+        except Exception:
+            log.exception("cycle.failed", cycle=name)
+        self._parts.dispatcher.wake()
+        if missing:
+            self._scheduler.add_job(
+                self._due,
+                next_run_time=clock() + RETRY,
+                args=(name, watched, tuple(missing), True),
+                id=f"{name} late",
+                replace_existing=True,
+                misfire_grace_time=None,
+            )
+
+    async def _stop(self, dispatching: asyncio.Task[None]) -> None:
+        """No new cycles, no new claims; what is under way may end within the drain time."""
+        log.info("daemon.stopping")
+        self._scheduler.pause()
+        _, late = await asyncio.wait({dispatching, *self._cycles}, timeout=DRAIN.total_seconds())
+        for task in late:
+            task.cancel()
+        self._scheduler.shutdown(wait=False)
+        await self._parts.dispatcher.aclose()
+        if dispatching.done() and not dispatching.cancelled():
+            dispatching.result()
+        log.info("daemon.stopped", cut_short=len(late))
+
+
+def _provider(snapshot: Snapshot) -> Provider:
+    settings = snapshot.settings.provider
+    if settings.kind == "files":
+        return FilesProvider(snapshot.folder / settings.folder, settings.zone)
+    return ReplayProvider(_history(snapshot, snapshot.folder / settings.folder))
+
+
+def _history(snapshot: Snapshot, folder: Path) -> dict[str, pl.DataFrame]:
+    """All stored bars of the watched symbols, by timeframe, with the instant at which each closed."""
+    history = {}
+    for watched in snapshot.watched:
+        source = FilesProvider(folder)
+        known = source.fetch(dict.fromkeys(watched.markets), watched.timeframe, clock()).bars
+        parts = [
+            rows.with_columns(closed_at=sessions(watched.markets[symbol]).closed_at(rows["ts"], watched.timeframe))
+            for (symbol,), rows in known.group_by("symbol", maintain_order=True)
+        ]
+        history[watched.timeframe.name] = pl.concat(parts).select(*BAR_SCHEMA)
+    return history
