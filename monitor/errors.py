@@ -4,8 +4,7 @@ BarwatchError
 ├── InputError           something a person wrote or supplied cannot be used
 │   ├── ConfigError      a key or a file of the configuration (says where)
 │   ├── ConditionError   a condition, at a column
-│   ├── BarError         rows of market data
-│   └── UnknownIndicator a name or arguments the indicator registry does not have
+│   └── BarError         rows of market data
 ├── ProviderError        market data cannot be had now
 │   └── UnknownSymbol    the provider has no such symbol or timeframe
 ├── StoreError           the state directory or a database cannot be used
@@ -55,10 +54,6 @@ class ConditionError(InputError):
     def pointed(self) -> str:
         """The text with a caret under the column."""
         return f"{self.text}\n{' ' * (self.column - 1)}^"
-
-
-class UnknownIndicator(InputError):
-    """A name or arguments the indicator registry does not have."""
 
 
 class BarError(InputError):

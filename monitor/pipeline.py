@@ -7,7 +7,7 @@ again.
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -87,16 +87,30 @@ class Pipeline:
         both = overlap.join(bars, on=["symbol", "ts"], suffix="_now")
         changed = sorted(set(both.filter(_DIFFERS)["symbol"]))
         for symbol in changed:
-            whole = self._closed(now, watched, {symbol: None}, cycle)
-            if whole.height:
-                self._bars.replace(timeframe.name, symbol, whole)
-                log.warning("bars.replaced", symbol=symbol, timeframe=timeframe.name, bars=whole.height)
+            self._replace(now, watched, symbol, cycle)
         apart = sorted({*bars["symbol"]} & {*overlap["symbol"]} - {*both["symbol"]})
         cycle.missing |= dict.fromkeys(apart, "the provider's bars do not reach back to the newest stored bar")
         fresh = bars.filter(~pl.col("symbol").is_in([*changed, *apart])).join(overlap, on=["symbol", "ts"], how="anti")
         cycle.bars = fresh.height
         if fresh.height:
             self._bars.write(timeframe.name, fresh)
+
+    def _replace(self, now: datetime, watched: Watched, symbol: str, cycle: Cycle) -> None:
+        """Put the provider's new history of a symbol in the place of the stored one.
+
+        The machines are made again on the new history up to the cursor, silently, before the bars are replaced: cut
+        short in between, the difference is found once more.
+        """
+        timeframe = watched.timeframe
+        whole = self._closed(now, watched, {symbol: None}, cycle)
+        if whole.is_empty():
+            return
+        cursor = self._state.cursors(timeframe.name).get(symbol)
+        if cursor:
+            again = evaluate(whole.filter(pl.col("ts") <= cursor), watched.plan, timeframe, Memory()).memory
+            self._commit(now, watched, replace(again, cursors=Memory().cursors), [])
+        self._bars.replace(timeframe.name, symbol, whole)
+        log.warning("bars.replaced", symbol=symbol, timeframe=timeframe.name, bars=whole.height)
 
     def _closed(
         self, now: datetime, watched: Watched, since: Mapping[str, datetime | None], cycle: Cycle
@@ -107,29 +121,37 @@ class Pipeline:
 
     def _evaluate(self, now: datetime, watched: Watched, symbols: list[str], cycle: Cycle) -> None:
         """Evaluate the stored bars after each cursor, decide about the events, and commit all of it at once."""
-        method = digest(vars(watched.method))
-        memory = self._state.memory(watched.timeframe.name, method, symbols)
+        memory = self._state.memory(watched.timeframe.name, digest(vars(watched.method)), symbols)
         cursors, depths = self._due(watched, symbols, memory)
         if not cursors:
             return
         bars = self._bars.window(watched.timeframe.name, cursors, depths)
         evaluation = evaluate(bars, watched.plan, watched.timeframe, memory)
         decided = self._decide(evaluation, watched)
+        self._commit(now, watched, evaluation.memory, decided)
+        cycle.evaluated = sorted(cursors)
+        cycle.events = evaluation.events
+        cycle.told = sum(decision.tell for *_, decisions in decided for decision in decisions)
+        cycle.held = sum(not decision.tell for *_, decisions in decided for decision in decisions)
+
+    def _commit(
+        self,
+        now: datetime,
+        watched: Watched,
+        memory: Memory,
+        decided: list[tuple[Event, str, datetime, list[Decision]]],
+    ) -> None:
         self._state.commit(
             Commit(
                 timeframe=watched.timeframe.name,
-                method=method,
-                memory=evaluation.memory,
+                method=digest(vars(watched.method)),
+                memory=memory,
                 decided=decided,
                 provider=self._provider.name,
                 config_digest=watched.config_digest,
                 now=now,
             )
         )
-        cycle.evaluated = sorted(cursors)
-        cycle.events = evaluation.events
-        cycle.told = sum(decision.tell for *_, decisions in decided for decision in decisions)
-        cycle.held = sum(not decision.tell for *_, decisions in decided for decision in decisions)
 
     def _due(
         self, watched: Watched, symbols: list[str], memory: Memory

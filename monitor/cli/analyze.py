@@ -63,7 +63,7 @@ def analyze(
     bars = read_bars(file, name, length, zone)
     plan = Plan.of({check: [name] for check in checks}, method)
     found = evaluate(bars.with_columns(closed_at="ts").select(*_schema()), plan, length, Memory(), bars["ts"][0])
-    frame = Program.of(columns).apply(found.bars.lazy()).collect()
+    frame = Program.of(columns).apply(found.bars.lazy()).collect(engine="in-memory")
     names = {check.digest: text for check, text in zip(checks, ["trend", *(when or [])], strict=True)}
     shown = frame.select(
         "ts",

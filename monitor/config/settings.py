@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     """All of config.toml. Paths are relative to the folder of that file."""
 
     model_config = SettingsConfigDict(
-        frozen=True, extra="forbid", env_prefix="BARWATCH__", env_nested_delimiter="__", validate_default=False
+        frozen=True, extra="forbid", env_prefix="BARWATCH__", env_nested_delimiter="__", hide_input_in_errors=True
     )
 
     watchlists: Path = Field(Path("watchlists"), description="the folder of the watchlists")

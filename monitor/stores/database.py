@@ -57,8 +57,6 @@ class Database:
             )
 
     def _prepare(self, kind: str) -> None:
-        import sqlite_utils  # it loads pandas where that is installed
-
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA synchronous = FULL")
         self.connection.execute("PRAGMA foreign_keys = ON")
@@ -68,6 +66,8 @@ class Database:
         if version:
             with contextlib.closing(sqlite3.connect(self.path.with_suffix(f".before-{version + 1}.db"))) as copy:
                 self.connection.backup(copy)
+        import sqlite_utils  # it loads pandas where that is installed
+
         schema.migrations(kind).apply(sqlite_utils.Database(self.connection))
 
     @contextlib.contextmanager

@@ -165,6 +165,12 @@ def test_lines_are_those_of_the_file_also_when_it_stands_newest_first(read):
     assert "line 4: X 2026-11-18" in error.message
 
 
+def test_of_two_equal_rows_the_second_is_named(read):
+    assert (
+        "1 row breaks the rules of bars: line 3: " in refusal(read, HEADER + "2026-11-19,12,14,11,13,1\n" * 2).message
+    )
+
+
 def test_lines_are_those_of_the_file_also_after_empty_lines_and_three_lines_of_header(read):
     header = "\nPrice,Close,High,Low,Open\nTicker,X,X,X,X\nDate,,,,\n"
     assert "line 5: X 2026-11-19" in refusal(read, header + "2026-11-19,12,1,9,10\n").message
@@ -192,6 +198,7 @@ def test_all_bad_rows_are_counted_and_the_first_three_shown(read):
         (b"Date\0Open", "is neither text nor Parquet"),
         (b"PAR1 and nothing more", "cannot be read"),
         ("date;o;h;l;c\n2026-11-19;10,5;13;9;12\n", "open is not a number and cannot be read ('10,5')"),
+        ("date;o;h;l;c\n2026-11-19;1,234;1.3;1.2;1.3\n", "open is not a number and cannot be read ('1,234')"),
     ],
 )
 def test_a_file_that_has_no_bars_is_refused_with_what_it_has(read, content, said):

@@ -1,0 +1,229 @@
+import os
+
+import pytest
+
+from monitor.stores.database import StateDirectory
+from monitor.stores.history import History
+from tests.worlds import WATCHLIST, World, day
+
+
+@pytest.fixture
+def world(tmp_path):
+    return World(tmp_path)
+
+
+def cycle(world, now):
+    with world.parts() as parts:
+        [watched] = parts.snapshot.watched
+        return parts.pipeline.run_cycle(now, watched, watched.markets)
+
+
+def tables(world):
+    """Everything that is stored, but for when it was."""
+    databases = {kind: StateDirectory(world.folder / "state").open(kind) for kind in ("bars", "state")}
+    names = {"bars": ["bars"], "state": ["cursors", "trend_states", "check_states", "events", "deliveries"]}
+    moments = {"committed_at", "created_at", "updated_at", "not_before"}
+    stored = {
+        table: [
+            {name: value for name, value in row.items() if name not in moments}
+            for row in databases[kind].records(f"SELECT * FROM {table} ORDER BY 1, 2, 3")
+        ]
+        for kind, tables in names.items()
+        for table in tables
+    }
+    for database in databases.values():
+        database.close()
+    return stored
+
+
+def test_the_first_cycle_arms_the_checks_and_tells_nothing_of_the_past(world):
+    world.write_bars([90, 110, 90])
+    receipt = cycle(world, day(3))
+    assert receipt.evaluated == ["BTC-USD"]
+    assert receipt.bars == 3
+    assert receipt.events == []
+
+
+def test_a_bar_that_closed_since_is_evaluated_and_told(world):
+    world.write_bars([90])
+    cycle(world, day(1))
+    world.write_bars([90, 110])
+    receipt = cycle(world, day(2))
+    assert [event.ts for event in receipt.events] == [day(1)]
+    assert receipt.told == 1
+
+
+def test_a_bar_that_has_not_closed_is_not_used(world):
+    world.write_bars([90])
+    cycle(world, day(1))
+    world.write_bars([90, 110])
+    receipt = cycle(world, day(1, 23))
+    assert receipt.bars == 0
+    assert receipt.events == []
+
+
+def test_a_bar_still_forming_when_its_file_was_written_is_never_used(world):
+    world.write_bars([90, 110])
+    written = day(1, 12).timestamp()
+    os.utime(world.folder / "bars" / "1d" / "BTC-USD.csv", (written, written))
+    receipt = cycle(world, day(5))
+    assert receipt.bars == 1
+    assert "has not come yet" in receipt.missing["BTC-USD"]
+
+
+def test_a_bar_is_left_alone_for_the_grace_time(world):
+    world.config.write_text(world.config.read_text().replace("daily = 0", "daily = 1800"))
+    world.write_bars([90])
+    assert cycle(world, day(1)).bars == 0
+    assert cycle(world, day(1, 1)).bars == 1
+
+
+def test_the_same_cycle_twice_changes_nothing(world):
+    world.write_bars([90])
+    cycle(world, day(1))
+    world.write_bars([90, 110, 90, 120])
+    cycle(world, day(4))
+    before = tables(world)
+    again = cycle(world, day(4))
+    assert again.evaluated == []
+    assert tables(world) == before
+
+
+def test_missed_bars_are_taken_up_in_order_as_if_they_had_come_one_by_one(tmp_path):
+    closes = [90, 110, 90, 90, 120, 130, 80, 140]
+    stored = []
+    for name, steps in {"one": range(1, 9), "all": (1, 8)}.items():
+        (tmp_path / name).mkdir()
+        world = World(tmp_path / name)
+        for step in steps:
+            world.write_bars(closes[:step])
+            cycle(world, day(step))
+        stored.append(tables(world))
+    digests = [{event.pop("config_digest") for event in kept["events"]} for kept in stored]
+    assert len(stored[0]["events"]) == 3
+    assert stored[0] == stored[1]
+    assert digests[0] != set()
+
+
+def test_a_symbol_without_a_file_is_named_and_hides_no_other(world):
+    world.write_watchlist(WATCHLIST.replace('["BTC-USD"]', '["BTC-USD", "ETH-USD"]'))
+    world.write_bars([90])
+    receipt = cycle(world, day(1))
+    assert receipt.evaluated == ["BTC-USD"]
+    assert "ETH-USD" in receipt.missing
+
+
+def test_a_file_with_a_bad_row_is_named_by_line_and_nothing_of_it_is_used(world):
+    world.write_bars([90])
+    cycle(world, day(1))
+    path = world.folder / "bars" / "1d" / "BTC-USD.csv"
+    path.write_text(path.read_text() + "2026-01-02,1,1,2,1,1\n")
+    receipt = cycle(world, day(2))
+    assert receipt.bars == 0
+    assert "BTC-USD.csv" in receipt.missing["BTC-USD"]
+    assert "line 3" in receipt.missing["BTC-USD"]
+    world.write_bars([90, 110])
+    assert len(cycle(world, day(2)).events) == 1
+
+
+def test_a_rewritten_history_replaces_the_old_one_and_makes_no_event(world):
+    world.write_bars([90.0, 92.0])
+    cycle(world, day(2))
+    world.write_bars([180.0, 184.0, 186.0])
+    receipt = cycle(world, day(3))
+    assert receipt.events == []
+    assert [bar["close"] for bar in tables(world)["bars"]] == [180.0, 184.0, 186.0]
+
+
+def test_the_bars_after_a_rewritten_history_are_judged_on_its_scale(world):
+    world.write_bars([190.0, 192.0])
+    cycle(world, day(2))
+    world.write_bars([95.0, 96.0, 101.0])
+    receipt = cycle(world, day(3))
+    assert [event.ts for event in receipt.events] == [day(2)]
+
+
+def test_bars_that_do_not_reach_back_to_the_stored_ones_are_refused_with_the_reason(world):
+    world.write_bars([90])
+    cycle(world, day(1))
+    path = world.folder / "bars" / "1d" / "BTC-USD.csv"
+    path.write_text("Date,Open,High,Low,Close,Volume\n2026-01-09,110,110,110,110,1\n")
+    receipt = cycle(world, day(9))
+    assert receipt.events == []
+    assert "do not reach back" in receipt.missing["BTC-USD"]
+
+
+def test_the_cooldown_holds_an_event_and_stores_the_reason(world):
+    world.write_watchlist(WATCHLIST + 'cooldown = "5 bars"\n')
+    world.write_bars([90])
+    cycle(world, day(1))
+    world.write_bars([90, 110, 90, 110, 90, 90, 110])
+    receipt = cycle(world, day(7))
+    assert (len(receipt.events), receipt.told, receipt.held) == (3, 2, 1)
+    state = StateDirectory(world.folder / "state").open("state")
+    [held] = History(state).deliveries(state="suppressed")
+    state.close()
+    assert (held["ts"], held["reason"], held["detail"]) == (day(3), "cooldown", "told 2 bars ago, quiet for 5 bars")
+
+
+def test_the_cooldown_is_the_same_when_the_bars_come_one_by_one(world):
+    world.write_watchlist(WATCHLIST + 'cooldown = "3d"\n')
+    closes = [90, 110, 90, 110, 90, 110, 90]
+    told = []
+    for known in range(1, 8):
+        world.write_bars(closes[:known])
+        told.append(cycle(world, day(known)).told)
+    assert told == [0, 1, 0, 0, 0, 1, 0]
+
+
+def test_an_edited_check_starts_fresh_and_a_renamed_one_goes_on(world):
+    world.write_bars([90, 110])
+    cycle(world, day(2))
+    armed = {row["armed_from"] for row in tables(world)["check_states"]}
+    world.write_watchlist(WATCHLIST.replace('name = "high"', 'name = "renamed"'))
+    world.write_bars([90, 110, 90])
+    cycle(world, day(3))
+    assert {row["armed_from"] for row in tables(world)["check_states"]} == armed
+    world.write_watchlist(WATCHLIST.replace("close > 100", "close > 101"))
+    cycle(world, day(3))
+    assert {row["armed_from"] for row in tables(world)["check_states"]}.isdisjoint(armed)
+
+
+def test_an_event_without_channels_is_recorded_and_told_to_nobody(world):
+    world.write_watchlist(WATCHLIST.replace('["file"]', "[]"))
+    world.write_bars([90])
+    cycle(world, day(1))
+    world.write_bars([90, 110])
+    receipt = cycle(world, day(2))
+    assert (len(receipt.events), receipt.told, receipt.held) == (1, 0, 0)
+
+
+def test_one_check_in_two_watchlists_is_one_event_told_once_on_a_channel(world):
+    (world.folder / "watchlists" / "other.toml").write_text(WATCHLIST.replace('"high"', '"tall"'))
+    world.write_bars([90])
+    cycle(world, day(1))
+    world.write_bars([90, 110])
+    receipt = cycle(world, day(2))
+    assert (len(receipt.events), receipt.told) == (1, 1)
+
+
+def test_the_trend_goes_on_from_the_stored_machine(world):
+    world.write_watchlist(WATCHLIST.replace('when = "close > 100"', 'rule = "trend"'))
+    closes = [90, 91, 92, 92, 91, 90, 89]
+    kinds = []
+    for known in range(1, 8):
+        world.write_bars(closes[:known])
+        kinds += [event.kind.value for event in cycle(world, day(known)).events]
+    assert kinds == ["trend_started", "trend_reversed"]
+
+
+def test_a_changed_method_reads_the_whole_history_again(world):
+    world.write_watchlist(WATCHLIST.replace('when = "close > 100"', 'rule = "trend"'))
+    world.write_bars([90, 91, 92])
+    cycle(world, day(3))
+    world.config.write_text(world.config.read_text() + "\n[method]\nconfirmation = 1\n")
+    world.write_bars([90, 91, 92, 91])
+    assert cycle(world, day(4)).events == []
+    world.write_bars([90, 91, 92, 91, 93])
+    [event] = cycle(world, day(5)).events
+    assert event.evidence == {"previous": "bearish", "state": "bullish", "run": 1}
