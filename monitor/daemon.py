@@ -10,16 +10,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import structlog
 
-from monitor import channels, pipeline
+from monitor import channels
 from monitor.config.settings import state_directory
 from monitor.config.snapshot import Snapshot, Watched
-from monitor.core.bars import BAR_SCHEMA
 from monitor.dispatcher import Dispatcher
 from monitor.errors import BarwatchError
-from monitor.pipeline import Cycle, Pipeline
+from monitor.pipeline import Cycle, Pipeline, closed_bars, look_at
 from monitor.ports import Provider
 from monitor.providers.files import FilesProvider
 from monitor.providers.replay import ReplayProvider
@@ -109,7 +107,7 @@ def look(
     rows: list[dict[str, Any]] = []
     missing: dict[str, str] = {}
     for watched in snapshot.watched:
-        found, failures = pipeline.look(provider, sessions, now, watched.only(symbols))
+        found, failures = look_at(provider, sessions, now, watched.only(symbols))
         rows += [row for row in found if row["check"] in checks]
         missing |= {f"{name} {watched.timeframe}": why for name, why in failures.items()}
     return rows, missing
@@ -202,20 +200,12 @@ class Daemon:
 
 def _provider(snapshot: Snapshot) -> Provider:
     settings = snapshot.settings.provider
+    files = FilesProvider(snapshot.folder / settings.folder, settings.zone)
     if settings.kind == "files":
-        return FilesProvider(snapshot.folder / settings.folder, settings.zone)
-    return ReplayProvider(_history(snapshot, snapshot.folder / settings.folder))
-
-
-def _history(snapshot: Snapshot, folder: Path) -> dict[str, pl.DataFrame]:
-    """All stored bars of the watched symbols, by timeframe, with the instant at which each closed."""
-    history = {}
+        return files
+    now = clock()
+    histories = {}
     for watched in snapshot.watched:
-        source = FilesProvider(folder)
-        known = source.fetch(dict.fromkeys(watched.markets), watched.timeframe, clock()).bars
-        parts = [
-            rows.with_columns(closed_at=sessions(watched.markets[symbol]).closed_at(rows["ts"], watched.timeframe))
-            for (symbol,), rows in known.group_by("symbol", maintain_order=True)
-        ]
-        history[watched.timeframe.name] = pl.concat(parts).select(*BAR_SCHEMA)
-    return history
+        everything = dict.fromkeys(watched.markets)
+        histories[watched.timeframe.name], _ = closed_bars(files, sessions, now, watched, everything)
+    return ReplayProvider(histories)

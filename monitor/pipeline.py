@@ -210,7 +210,7 @@ def closed_bars(
     watched: Watched,
     since: Mapping[str, datetime | None],
 ) -> tuple[pl.DataFrame, dict[str, str]]:
-    """The provider's bars that had been closed for the grace time when it knew them, and why a symbol has none.
+    """The provider's bars that had closed when it knew them, and for the grace time by now; and why a symbol has none.
 
     Shape: BAR_SCHEMA, sorted by symbol and ts.
     """
@@ -226,11 +226,12 @@ def closed_bars(
     for market in markets:
         part = bars.filter(pl.col("market") == market) if len(markets) > 1 else bars
         part = part.with_columns(closed_at=sessions(market).closed_at(part["ts"], watched.timeframe))
-        closing.append(part.filter(pl.col("closed_at") + watched.grace <= pl.col("known")).select(*BAR_SCHEMA))
+        settled = (pl.col("closed_at") <= pl.col("known")) & (pl.col("closed_at") + watched.grace <= now)
+        closing.append(part.filter(settled).select(*BAR_SCHEMA))
     return pl.concat(closing).sort("symbol", "ts"), {s: failure.message for s, failure in fetched.failures.items()}
 
 
-def look(
+def look_at(
     provider: Provider, sessions: Callable[[str], Sessions], now: datetime, watched: Watched
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Each check at the newest closed bar of each symbol it watches, and whether it would fire there; keeps nothing."""

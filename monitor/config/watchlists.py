@@ -1,6 +1,5 @@
 """Watchlists: what one file in `watchlists/` may say, and how the files together become the checks that run."""
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -15,7 +14,7 @@ from monitor.core.expressions import parse_condition
 from monitor.core.policy import Cooldown, Severity, parse_cooldown
 from monitor.core.timeframe import Timeframe, parse_timeframe
 from monitor.errors import ConditionError, ConfigError, InputError
-from monitor.sessions import MARKETS
+from monitor.sessions import parse_market
 
 Symbol = Annotated[str, Field(pattern=r"^[A-Za-z0-9^][A-Za-z0-9.^=_-]{0,31}$")]
 Bars = Annotated[int, Field(ge=1, le=250)]
@@ -103,12 +102,7 @@ class Watchlist(_Keys):
     @classmethod
     def _known_markets(cls, value: Any) -> Any:
         for market in [value] if isinstance(value, str) else value.values():
-            if market not in MARKETS:
-                near = get_close_matches(market.upper(), MARKETS, 1, 0.4)
-                suggestion = f"; did you mean {near[0]!r}?" if near else ""
-                raise ValueError(
-                    f"unknown market {market!r}, expected a calendar code such as XNYS or 24/7{suggestion}"
-                )
+            _or_value_error(parse_market, market)
         return value
 
     @model_validator(mode="after")

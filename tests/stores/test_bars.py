@@ -1,0 +1,58 @@
+from contextlib import closing
+
+import polars as pl
+import pytest
+
+from monitor.stores.bars import BarStore
+from monitor.stores.database import Database
+from tests.core.conftest import frame
+from tests.worlds import day
+
+
+@pytest.fixture
+def store(tmp_path):
+    with closing(Database(tmp_path / "bars.db", "bars")) as database:
+        yield BarStore(database)
+
+
+def bars(symbol, count):
+    return frame(symbol, [(i + 1.0, i + 2.0, i + 0.5, i + 1.5, None if i == 0 else 7.0) for i in range(count)])
+
+
+def test_bars_come_back_as_they_were_written(store):
+    written = pl.concat([bars("A", 3), bars("B", 2)])
+    store.write("1d", written)
+    assert store.newest("1d", ["B", "A"], None).equals(written)
+
+
+def test_writing_the_same_bars_again_changes_nothing(store):
+    store.write("1d", bars("A", 3))
+    store.write("1d", bars("A", 3))
+    assert store.newest("1d", ["A"], None).equals(bars("A", 3))
+
+
+def test_a_window_has_the_bars_after_the_cursor_and_so_many_up_to_it(store):
+    store.write("1d", bars("A", 6))
+    window = store.window("1d", {"A": day(3)}, {"A": 2})
+    assert window["ts"].to_list() == [day(2), day(3), day(4), day(5)]
+
+
+def test_timeframes_are_kept_apart(store):
+    store.write("1d", bars("A", 2))
+    assert store.newest("1h", ["A"], None).is_empty()
+
+
+def test_a_replaced_history_leaves_nothing_of_the_old_one(store):
+    store.write("1d", bars("A", 6))
+    store.replace("1d", "A", bars("A", 2))
+    assert store.newest("1d", ["A"], None).equals(bars("A", 2))
+
+
+def test_labels_tell_the_first_and_the_newest_bar(store):
+    store.write("1d", bars("A", 3))
+    assert store.labels("1d", ["A", "GONE"]) == {"A": (day(0), day(2))}
+
+
+def test_bars_between_two_instants_are_counted_by_their_close(store):
+    store.write("1d", bars("A", 6))
+    assert store.between("1d", "A", day(1, 21), day(4, 21)) == 3
