@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -114,12 +113,16 @@ def look(
 
 
 class Daemon:
-    """Cycles when bars close, deliveries when they are due, until a signal says stop."""
+    """Cycles when bars close, deliveries when they are due, until a signal says stop.
 
-    def __init__(self, parts: Parts) -> None:
+    A bar that should be there and is not is looked for again every `retry`.
+    """
+
+    def __init__(self, parts: Parts, retry: timedelta = RETRY) -> None:
         from apscheduler.schedulers.asyncio import AsyncIOScheduler  # only the daemon schedules
 
         self._parts = parts
+        self._retry = retry
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._cycles: set[asyncio.Task[None]] = set()
 
@@ -177,7 +180,7 @@ class Daemon:
         if missing:
             self._scheduler.add_job(
                 self._due,
-                next_run_time=clock() + RETRY,
+                next_run_time=clock() + self._retry,
                 args=(name, watched, tuple(missing), True),
                 id=f"{name} late",
                 replace_existing=True,

@@ -78,6 +78,14 @@ def test_a_bar_is_left_alone_for_the_grace_time(world):
     assert cycle(world, day(1, 1)).bars == 1
 
 
+def test_a_bar_written_right_after_its_close_is_used_when_the_grace_time_is_over(world):
+    world.config.write_text(world.config.read_text().replace("daily = 0", "daily = 1800"))
+    world.write_bars([90])
+    written = day(1).timestamp() + 1
+    os.utime(world.folder / "bars" / "1d" / "BTC-USD.csv", (written, written))
+    assert cycle(world, day(2)).bars == 1
+
+
 def test_the_same_cycle_twice_changes_nothing(world):
     world.write_bars([90])
     cycle(world, day(1))

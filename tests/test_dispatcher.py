@@ -1,0 +1,159 @@
+import asyncio
+import json
+from datetime import timedelta
+
+import pytest
+
+from monitor.dispatcher import FIRST_WAIT, HORIZON, next_wait
+from monitor.stores.database import StateDirectory
+from monitor.stores.history import History
+from tests.receivers import Answer, WebhookReceiver
+from tests.worlds import CONFIG, WATCHLIST, World, day
+
+SECRET = "whsec_c2VjcmV0IG9mIHRoZSBsb29wYmFjayByZWNlaXZlcg=="
+
+
+@pytest.fixture
+def receiver():
+    with WebhookReceiver() as opened:
+        yield opened
+
+
+@pytest.fixture
+def world(tmp_path, receiver):
+    hook = f'\n[channels.hook]\nkind = "webhook"\nurl = "{receiver.url}"\nsecret = "{SECRET}"\nallow_private = true\n'
+    world = World(tmp_path, WATCHLIST.replace('["file"]', '["hook"]'), CONFIG + hook)
+    world.write_bars([90])
+    step(world, day(1))
+    world.write_bars([90, 110])
+    return world
+
+
+def step(world, now, *, sent_at=None):
+    """A cycle and a drain of the outbox, as one process would do them."""
+    with world.parts(sent_at or now) as parts:
+        [watched] = parts.snapshot.watched
+        parts.pipeline.run_cycle(now, watched, watched.markets)
+
+        async def drain():
+            await parts.dispatcher.drain()
+            await parts.dispatcher.aclose()
+
+        asyncio.run(drain())
+
+
+def deliveries(world):
+    state = StateDirectory(world.folder / "state").open("state")
+    found = History(state).deliveries()
+    state.close()
+    return found
+
+
+def attempts(world, batch):
+    state = StateDirectory(world.folder / "state").open("state")
+    found = [attempt["outcome"] for attempt in History(state).attempts(batch)]
+    state.close()
+    return found
+
+
+def test_an_event_reaches_its_channel_once(world, receiver):
+    step(world, day(2))
+    step(world, day(2))
+    [message] = receiver.received
+    [told] = deliveries(world)
+    assert (told["state"], told["batch_id"], told["detail"]) == ("sent", message.id, "HTTP 200")
+    assert json.loads(message.body)["events"][0]["symbol"] == "BTC-USD"
+
+
+def test_a_transient_failure_is_tried_again_under_the_same_id_with_the_same_bytes(world, receiver):
+    receiver.answer(Answer(503))
+    step(world, day(2))
+    [told] = deliveries(world)
+    assert told["state"] == "pending"
+    assert timedelta(0) < told["not_before"] - day(2) <= FIRST_WAIT
+    step(world, day(2), sent_at=day(2, 1))
+    first, second = receiver.received
+    assert (first.id, first.sha256) == (second.id, second.sha256)
+    assert first.headers["webhook-timestamp"] != second.headers["webhook-timestamp"]
+    assert attempts(world, first.id) == ["transient", "sent"]
+
+
+def test_a_receiver_that_names_a_time_is_left_alone_until_then(world, receiver):
+    receiver.answer(Answer(429, {"retry-after": "1800"}))
+    step(world, day(2))
+    [told] = deliveries(world)
+    assert told["not_before"] == day(2) + timedelta(minutes=30)
+
+
+def test_a_permanent_failure_ends_visibly_and_is_not_tried_again(world, receiver):
+    receiver.answer(Answer(404))
+    step(world, day(2))
+    step(world, day(2), sent_at=day(3))
+    [told] = deliveries(world)
+    assert told["state"] == "dead"
+    assert "404" in told["detail"]
+    assert len(receiver.received) == 1
+
+
+def test_an_exchange_that_breaks_after_sending_is_unknown_and_sent_again(world, receiver):
+    receiver.answer(Answer(drop=True))
+    step(world, day(2))
+    step(world, day(2), sent_at=day(2, 1))
+    assert attempts(world, receiver.received[0].id) == ["unknown", "sent"]
+
+
+def test_after_a_day_of_failures_a_delivery_is_given_up_with_the_reason(world, receiver):
+    receiver.answer(Answer(503), Answer(503))
+    step(world, day(2))
+    step(world, day(2), sent_at=day(2) + HORIZON)
+    [told] = deliveries(world)
+    assert told["state"] == "dead"
+    assert told["detail"].startswith("given up: HTTP 503")
+
+
+def test_one_channel_that_fails_holds_no_other_back(world, receiver):
+    world.write_watchlist(WATCHLIST.replace('["file"]', '["hook", "file"]').replace("100", "99"))
+    world.write_bars([90, 90])
+    step(world, day(2))
+    world.write_bars([90, 90, 110])
+    receiver.answer(Answer(503))
+    step(world, day(3))
+    assert {told["channel"]: told["state"] for told in deliveries(world)} == {"hook": "pending", "file": "sent"}
+
+
+def test_events_of_one_check_and_symbol_arrive_in_order_though_the_first_fails_once(world, receiver):
+    receiver.answer(Answer(503))
+    world.write_bars([90, 110, 90, 120])
+    step(world, day(4))
+    step(world, day(4), sent_at=day(5))
+    order = [json.loads(message.body)["events"][0]["ts"] for message in receiver.received]
+    assert order == ["2026-01-02T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-04T00:00:00Z"]
+
+
+def test_a_message_sent_late_says_how_late(world, receiver):
+    step(world, day(4))
+    assert "2 d after the bar was due" in json.loads(receiver.received[0].body)["text"]
+
+
+def test_the_running_dispatcher_sends_what_it_is_woken_for_and_stops_when_told(world, receiver):
+    async def run():
+        stopping = asyncio.Event()
+        running = asyncio.create_task(parts.dispatcher.run(stopping))
+        [watched] = parts.snapshot.watched
+        await asyncio.to_thread(parts.pipeline.run_cycle, day(2), watched, watched.markets)
+        parts.dispatcher.wake()
+        await asyncio.to_thread(receiver.wait_for, 1, 10)
+        stopping.set()
+        await asyncio.wait_for(running, 10)
+        await parts.dispatcher.aclose()
+
+    with world.parts(day(2)) as parts:
+        asyncio.run(run())
+    assert [told["state"] for told in deliveries(world)] == ["sent"]
+
+
+@pytest.mark.parametrize(("attempt", "seconds"), [(1, 5), (2, 10), (5, 80), (9, 1280), (10, 1800), (60, 1800)])
+def test_waits_double_up_to_half_an_hour_and_are_spread(attempt, seconds):
+    waits = [next_wait(attempt, None).total_seconds() for _ in range(50)]
+    assert all(seconds / 2 <= wait <= seconds for wait in waits)
+    assert len(set(waits)) > 1
