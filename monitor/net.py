@@ -1,8 +1,8 @@
 """The guarded HTTP client, the one place that speaks HTTP.
 
 *Guarded*: the name is resolved here and the connection goes to the very address that was checked; an exchange has a
-total time-out and a reply a bound; redirects are not followed, the environment (proxies, netrc) is not asked. An
-address that is not of the public internet is *refused*. *Sending began* when the first byte of the request may have
+total time-out and a reply a bound; redirects are not followed, cookies not kept, the environment (proxies, netrc) not
+asked. An address that is not of the public internet is *refused*. *Sending began* when the first byte of the request may have
 left: a failure before it is transient, one after it leaves the outcome unknown. Errors name the host and no more of
 the URL, which may be a secret.
 """
@@ -11,14 +11,14 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import httpcore
+import httpx
 
 from monitor.errors import DeliveryError, PermanentFailure, TransientFailure, UnknownOutcome
 
@@ -31,15 +31,17 @@ IDLE_SECONDS = 1.0
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
-_FOREIGN = (
+_HTTPCORE_ERRORS = (
     httpcore.NetworkError,
     httpcore.ProtocolError,
     httpcore.ProxyError,
     httpcore.TimeoutException,
     httpcore.UnsupportedProtocol,
-    OSError,  # TLS alerts and the total time-out come through as they are
 )
-_HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?|[0-9a-f:.]+")  # a name, or an address without a zone
+
+# What may stand in a URL (RFC 3986): httpx would write anything else in another way than the one that it was given in.
+_WRITTEN = re.compile(r"([]A-Za-z0-9._~:/?#[@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*")
+_HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?|[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*")  # no IPv6 zone
 _GLOBAL_UNICAST = ip_network("2000::/3")
 # What `is_global` lets pass: 6to4 carries IPv4 addresses, the others hold the metadata services of two clouds.
 _NOT_PUBLIC = tuple(ip_network(text) for text in ("2002::/16", "192.0.0.0/24", "168.63.129.16/32"))
@@ -54,26 +56,64 @@ class Reply:
     body: bytes
 
 
-def read_url(url: str) -> httpcore.URL:
-    """The parts of a URL that may be posted to.
+class AddressRefused(httpx.ConnectError):
+    """The host has no address that may be connected to."""
 
-    Raises: ValueError, telling nothing of the URL but its host.
+
+def read_url(url: str) -> httpx.URL:
+    """A URL that may be posted to.
+
+    Raises: ValueError, telling nothing of the URL but its host and port.
     """
-    if not (url.isascii() and url.isprintable()) or " " in url:
-        raise ValueError("the URL has a space or a character outside ASCII; write the host as xn--…, the path as %XX")
+    if not _WRITTEN.fullmatch(url):
+        raise ValueError("the URL has a character that URLs do not have; write the host as xn--…, the path as %XX")
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
+        parts = httpx.URL(url)
+    except httpx.InvalidURL:
         raise ValueError("the URL cannot be read; expected https://host[:port]/path") from None
     if parts.scheme not in ("http", "https"):
         raise ValueError("the URL must begin with https:// or http://")
-    if "@" in parts.netloc:
+    if parts.userinfo:
         raise ValueError("the URL must not hold a user name or password")
-    if not _HOST.fullmatch(host):
-        raise ValueError(f"the URL has no usable host, but {host!r}")
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return httpcore.URL(scheme=parts.scheme.encode(), host=host.encode(), port=port, target=target.encode())
+    if not _HOST.fullmatch(parts.raw_host.decode()) or (parts.port or 0) not in range(65536):
+        raise ValueError(f"the URL has no usable host and port, but {parts.netloc.decode()!r}")
+    return parts
+
+
+class GuardedTransport(httpx.AsyncBaseTransport):
+    """The connections of an httpx client, each to an address of the public internet.
+
+    `allow_private` permits every address. Used in one event loop.
+    """
+
+    def __init__(self, *, allow_private: bool = False, resolve: Resolve | None = None) -> None:
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=httpcore.default_ssl_context(),
+            max_connections=CONNECTIONS,
+            keepalive_expiry=IDLE_SECONDS,
+            network_backend=_CheckedConnections(resolve or _resolve, allow_private=allow_private),
+        )
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request and read the head of its reply.
+
+        Raises: httpx.TransportError.
+        """
+        url = request.url
+        sent = httpcore.Request(
+            request.method,
+            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        with _errors_of_httpx():
+            reply = await self._pool.handle_async_request(sent)
+        return httpx.Response(reply.status, headers=reply.headers, stream=_Body(reply), extensions=reply.extensions)
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._pool.aclose()
 
 
 class GuardedClient:
@@ -92,12 +132,7 @@ class GuardedClient:
     ) -> None:
         self._connect_seconds = connect_seconds
         self._total_seconds = total_seconds
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpcore.default_ssl_context(),
-            max_connections=CONNECTIONS,
-            keepalive_expiry=IDLE_SECONDS,
-            network_backend=_CheckedConnections(resolve or _resolve, allow_private=allow_private),
-        )
+        self._transport = GuardedTransport(allow_private=allow_private, resolve=resolve)
 
     async def post(self, url: str, content: bytes, headers: Mapping[str, str]) -> Reply:
         """Post once and read the reply, whatever its status.
@@ -115,27 +150,37 @@ class GuardedClient:
             nonlocal sending
             sending = sending or step == "http11.send_request_headers.started"
 
+        extensions = {"timeout": {"connect": self._connect_seconds}, "trace": trace}
+        request = httpx.Request("POST", target, headers=headers, content=content, extensions=extensions)
         try:
+            # Not by an httpx.AsyncClient, which would log the URL, keep cookies and ask for compressed replies.
             async with (
                 asyncio.timeout(self._total_seconds),
-                self._pool.stream(
-                    "POST",
-                    target,
-                    headers=[("host", _authority(target)), *headers.items()],
-                    content=content,
-                    extensions={"timeout": {"connect": self._connect_seconds}, "trace": trace},
-                ) as response,
+                aclosing(await self._transport.handle_async_request(request)) as response,
             ):
-                reply = Reply(response.status, _texts(response.headers), b"")
+                reply = Reply(response.status_code, dict(response.headers), b"")
                 return replace(reply, body=await _bounded(response))
-        except _FOREIGN as error:
+        except (httpx.TransportError, TimeoutError) as error:
             if reply is not None:  # the status is the answer, however the rest of it ends
                 return reply
-            raise _failure(error, target.host.decode(), sending=sending) from error
+            raise _failure(error, target.raw_host.decode(), sending=sending) from error
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._pool.aclose()
+        await self._transport.aclose()
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, reply: httpcore.Response) -> None:
+        self._reply = reply
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        with _errors_of_httpx():
+            async for part in self._reply.aiter_stream():
+                yield part
+
+    async def aclose(self) -> None:
+        await self._reply.aclose()
 
 
 class _CheckedConnections(httpcore.AsyncNetworkBackend):
@@ -168,8 +213,7 @@ class _CheckedConnections(httpcore.AsyncNetworkBackend):
             return addresses
         public = [address for address in addresses if is_public(address)]
         if not public:
-            reason = f"host {host} is at {addresses[0]}, which is not an address of the public internet"
-            raise PermanentFailure(f"{reason}; `allow_private = true` on the channel permits it")
+            raise AddressRefused(f"host {host} is at {addresses[0]}, which is not an address of the public internet")
         return public
 
     async def _connect(self, addresses: Sequence[str], port: int, seconds: float | None) -> httpcore.AsyncNetworkStream:
@@ -196,19 +240,19 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NOT_PUBLIC)
 
 
-def _authority(url: httpcore.URL) -> str:
-    host = url.host.decode()
-    name = f"[{host}]" if ":" in host else host
-    return name if url.port is None else f"{name}:{url.port}"
+@contextmanager
+def _errors_of_httpx() -> Iterator[None]:
+    try:
+        yield
+    except _HTTPCORE_ERRORS as error:
+        raise cast("type[httpx.TransportError]", getattr(httpx, type(error).__name__))(str(error)) from error
+    except OSError as error:  # TLS alerts come through as they are
+        raise httpx.NetworkError(str(error)) from error
 
 
-def _texts(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
-
-
-async def _bounded(response: httpcore.Response) -> bytes:
+async def _bounded(response: httpx.Response) -> bytes:
     body = bytearray()
-    async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_stream())) as parts:
+    async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_raw())) as parts:
         async for part in parts:
             body += part
             if len(body) >= REPLY_LIMIT:
@@ -217,13 +261,15 @@ async def _bounded(response: httpcore.Response) -> bytes:
 
 
 def _failure(error: Exception, host: str, *, sending: bool) -> DeliveryError:
-    cause = error.args[0] if error.args else None
+    if isinstance(error, AddressRefused):
+        return PermanentFailure(f"{error}; `allow_private = true` on the channel permits it")
+    cause = error.__cause__ and error.__cause__.__cause__  # below httpcore's
     if isinstance(cause, ssl.SSLCertVerificationError):
         return PermanentFailure(
             f"the certificate of host {host} is not to be trusted: {cause.verify_message}",
             "for an authority of your own, name its certificate in the environment variable SSL_CERT_FILE",
         )
-    if isinstance(error, httpcore.LocalProtocolError | httpcore.UnsupportedProtocol):
+    if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
         return PermanentFailure(f"the request to host {host} cannot be sent: it breaks the rules of HTTP")
     reason = _reason(error)
     if sending:
@@ -232,8 +278,8 @@ def _failure(error: Exception, host: str, *, sending: bool) -> DeliveryError:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError | httpcore.TimeoutException):
+    if isinstance(error, TimeoutError | httpx.TimeoutException):
         return "it took too long"
-    if isinstance(error, httpcore.RemoteProtocolError):  # its text can hold what the server sent
+    if isinstance(error, httpx.RemoteProtocolError):  # its text can hold what the server sent
         return "it hung up, or what it sent is not HTTP"
     return str(error) or type(error).__name__

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli import analyze, demo, inspect, operate, output, watchlist
-from monitor.errors import BarwatchError
+from monitor.errors import BarwatchError, ConditionError
 
 app = typer.Typer(
     name="barwatch",
@@ -43,7 +43,8 @@ def main() -> None:
     try:
         app()
     except BarwatchError as error:
-        output.fail(error.message, error.hint)
+        place = f"\n{error.pointed()}" if isinstance(error, ConditionError) else ""
+        output.fail(error.message + place, error.hint)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -70,8 +70,7 @@ def add(
         check = {"name": name or _named(symbol, when), "when": when, "symbols": [symbol]}
         check |= {"channels": channel} if channel else {}
         check |= {"cooldown": cooldown} if cooldown else {}
-    add_symbol(path, symbol, snapshot.settings.method.method(), check)
-    load_snapshot(config)
+    add_symbol(config, path, symbol, check)
     _done({"watchlist": path.stem, "symbol": symbol, "check": check and check["name"]}, "added to", as_json)
 
 
@@ -83,7 +82,7 @@ def remove(symbol: OneSymbol, watchlist: InList = None, config: ConfigPath = CON
 
     snapshot = load_snapshot(config)
     path = _file(snapshot, watchlist)
-    remove_symbol(path, symbol, snapshot.settings.method.method())
+    remove_symbol(config, path, symbol)
     _done({"watchlist": path.stem, "symbol": symbol}, "removed from", as_json)
 
 

@@ -1,6 +1,6 @@
 """Edits of watchlist files that keep what a person wrote around them: comments, order, spaces.
 
-An edit is checked as a whole before the file is touched, and the file is replaced in one step.
+The whole configuration is checked as it would be before the file is touched, and the file is replaced in one step.
 """
 
 import os
@@ -13,12 +13,11 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from monitor.config.files import read_text
-from monitor.config.watchlists import read_watchlist
-from monitor.core.classify import Method
+from monitor.config.snapshot import load_snapshot
 from monitor.errors import ConfigError, InputError
 
 
-def add_symbol(path: Path, symbol: str, method: Method, check: dict[str, Any] | None = None) -> None:
+def add_symbol(config: Path, path: Path, symbol: str, check: dict[str, Any] | None = None) -> None:
     """Add a symbol to a watchlist, and a check that watches it alone when one is given.
 
     Raises: InputError when nothing would change; ConfigError when the result is not valid.
@@ -34,10 +33,10 @@ def add_symbol(path: Path, symbol: str, method: Method, check: dict[str, Any] | 
             checks = document.setdefault("checks", tomlkit.aot())
             checks.append(tomlkit.item(check))
 
-    _edit(path, method, change)
+    _edit(config, path, change)
 
 
-def remove_symbol(path: Path, symbol: str, method: Method) -> None:
+def remove_symbol(config: Path, path: Path, symbol: str) -> None:
     """Take a symbol out of a watchlist, with the checks that watch it alone.
 
     Raises: InputError when it is not there; ConfigError when the result is not valid.
@@ -56,10 +55,10 @@ def remove_symbol(path: Path, symbol: str, method: Method) -> None:
                 if not narrowed:
                     del checks[place]
 
-    _edit(path, method, change)
+    _edit(config, path, change)
 
 
-def _edit(path: Path, method: Method, change: Callable[[tomlkit.TOMLDocument], None]) -> None:
+def _edit(config: Path, path: Path, change: Callable[[tomlkit.TOMLDocument], None]) -> None:
     text = read_text(path, "`barwatch watchlist list` names the watchlists there are")
     try:
         document = tomlkit.parse(text)
@@ -69,7 +68,7 @@ def _edit(path: Path, method: Method, change: Callable[[tomlkit.TOMLDocument], N
         ) from error
     change(document)
     edited = tomlkit.dumps(document)
-    read_watchlist(edited, path, method)
+    load_snapshot(config, {path: edited})
     _replace(path, edited)
 
 

@@ -58,14 +58,14 @@ class Snapshot:
     digest: str
 
 
-def load_snapshot(path: Path) -> Snapshot:
-    """The configuration of a config.toml and its watchlists.
+def load_snapshot(path: Path, edited: Mapping[Path, str] | None = None) -> Snapshot:
+    """The configuration of a config.toml and its watchlists, or what it would be with some watchlists `edited`.
 
     Raises: ConfigError naming the file, line and column.
     """
     settings = load_settings(path)
     folder = path.parent.absolute()
-    loaded = load_watchlists(folder / settings.watchlists, settings.method.method())
+    loaded = load_watchlists(folder / settings.watchlists, settings.method.method(), edited or {})
     watchlists = {name: watchlist for name, (watchlist, _) in loaded.items()}
     for name, watchlist in watchlists.items():
         _known_channels(folder / settings.watchlists / f"{name}.toml", watchlist, settings)

@@ -1,5 +1,6 @@
 """Watchlists: what one file in `watchlists/` may say, and how the files together become the checks that run."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -150,8 +151,10 @@ def read_watchlist(text: str, path: Path, method: Method) -> tuple[Watchlist, di
     return watchlist, checks
 
 
-def load_watchlists(folder: Path, method: Method) -> dict[str, tuple[Watchlist, dict[str, Check]]]:
-    """Every watchlist of a folder with its checks, by the name of its file.
+def load_watchlists(
+    folder: Path, method: Method, edited: Mapping[Path, str]
+) -> dict[str, tuple[Watchlist, dict[str, Check]]]:
+    """Every watchlist of a folder with its checks, by the name of its file; a text in `edited` stands for its file's.
 
     Raises: ConfigError.
     """
@@ -159,7 +162,8 @@ def load_watchlists(folder: Path, method: Method) -> dict[str, tuple[Watchlist, 
         raise ConfigError(f"there is no folder {folder}", "run `barwatch init`, or set watchlists in config.toml")
     found = {}
     for path in sorted(folder.glob("*.toml")):
-        found[path.stem] = read_watchlist(read_text(path, "make it readable"), path, method)
+        text = edited[path] if path in edited else read_text(path, "make it readable")
+        found[path.stem] = read_watchlist(text, path, method)
     if not found:
         raise ConfigError(f"there is no watchlist (*.toml) in {folder}", "run `barwatch init` for one to begin with")
     return found
