@@ -2,20 +2,20 @@
 
 *Guarded*: the name is resolved here and the connection goes to the very address that was checked; an exchange has a
 total time-out and a reply a bound; redirects are not followed, cookies not kept, the environment (proxies, netrc) not
-asked. An address that is not of the public internet is *refused*. *Sending began* when the first byte of the request may have
-left: a failure before it is transient, one after it leaves the outcome unknown. Errors name the host and no more of
-the URL, which may be a secret.
+asked. An address that is not of the public internet is *refused*. *Sending began* when the first byte of the request
+may have left: a failure before it is transient, one after it leaves the outcome unknown. Errors name the host and no
+more of the URL, which may be a secret.
 """
 
 import asyncio
 import re
 import socket
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
-from typing import Any, cast
+from typing import Any
 
 import httpcore
 import httpx
@@ -31,14 +31,14 @@ IDLE_SECONDS = 1.0
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
-_HTTPCORE_ERRORS = (
+_FOREIGN = (
     httpcore.NetworkError,
     httpcore.ProtocolError,
     httpcore.ProxyError,
     httpcore.TimeoutException,
     httpcore.UnsupportedProtocol,
+    OSError,  # TLS alerts come through as they are
 )
-
 # What may stand in a URL (RFC 3986): httpx would write anything else in another way than the one that it was given in.
 _WRITTEN = re.compile(r"([]A-Za-z0-9._~:/?#[@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*")
 _HOST = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?|[0-9A-Fa-f.]*:[0-9A-Fa-f.:]*")  # no IPv6 zone
@@ -195,9 +195,9 @@ class _CheckedConnections(httpcore.AsyncNetworkBackend):
         self,
         host: str,
         port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 -- the signature is httpcore's
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+        timeout: float | None = None,
+        *_: Any,
+        **__: Any,  # noqa: ASYNC109 -- httpcore's
     ) -> httpcore.AsyncNetworkStream:
         try:
             async with asyncio.timeout(timeout):
@@ -244,26 +244,24 @@ def is_public(address: str) -> bool:
 def _errors_of_httpx() -> Iterator[None]:
     try:
         yield
-    except _HTTPCORE_ERRORS as error:
-        raise cast("type[httpx.TransportError]", getattr(httpx, type(error).__name__))(str(error)) from error
-    except OSError as error:  # TLS alerts come through as they are
-        raise httpx.NetworkError(str(error)) from error
+    except _FOREIGN as error:
+        same_named = getattr(httpx, type(error).__name__, httpx.NetworkError)
+        raise same_named(str(error)) from error
 
 
 async def _bounded(response: httpx.Response) -> bytes:
     body = bytearray()
-    async with aclosing(cast("AsyncGenerator[bytes, None]", response.aiter_raw())) as parts:
-        async for part in parts:
-            body += part
-            if len(body) >= REPLY_LIMIT:
-                break
+    async for part in response.aiter_raw():
+        body += part
+        if len(body) >= REPLY_LIMIT:
+            break
     return bytes(body[:REPLY_LIMIT])
 
 
 def _failure(error: Exception, host: str, *, sending: bool) -> DeliveryError:
     if isinstance(error, AddressRefused):
         return PermanentFailure(f"{error}; `allow_private = true` on the channel permits it")
-    cause = error.__cause__ and error.__cause__.__cause__  # below httpcore's
+    cause = next(iter(error.__cause__.args), None) if error.__cause__ else None
     if isinstance(cause, ssl.SSLCertVerificationError):
         return PermanentFailure(
             f"the certificate of host {host} is not to be trusted: {cause.verify_message}",

@@ -6,9 +6,9 @@ import sys
 import structlog
 
 
-def set_up_logging(level: str) -> None:
+def set_up_logging(level: str, *, as_json: bool = False) -> None:
     """Log to standard error from `level` up; libraries from WARNING, since httpx tells whole URLs below it."""
-    terminal = sys.stderr.isatty()
+    terminal = sys.stderr.isatty() and not as_json
     renderer = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[

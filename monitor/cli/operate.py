@@ -86,7 +86,10 @@ def _shown(value: Any) -> str:
     return str(value) if isinstance(value, (str, int)) else ", ".join(value)
 
 
-def run(config: ConfigPath = CONFIG) -> None:
+def run(
+    config: ConfigPath = CONFIG,
+    as_json: Annotated[bool, typer.Option("--json", help="Log JSON on a terminal too.")] = False,
+) -> None:
     """Run the daemon: evaluate every bar as it closes and tell what was asked for, until SIGTERM or Ctrl-C."""
     import asyncio
 
@@ -95,7 +98,7 @@ def run(config: ConfigPath = CONFIG) -> None:
     from monitor.telemetry import set_up_logging
 
     snapshot = load_snapshot(config)
-    set_up_logging(snapshot.settings.log_level)
+    set_up_logging(snapshot.settings.log_level, as_json=as_json)
     with assembled(snapshot) as parts:
         asyncio.run(Daemon(parts).run())
 

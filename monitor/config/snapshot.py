@@ -71,7 +71,9 @@ def load_snapshot(path: Path, edited: Mapping[Path, str] | None = None) -> Snaps
         _known_channels(folder / settings.watchlists / f"{name}.toml", watchlist, settings)
     meaning = digest(
         [
-            settings.model_dump(mode="json", include={"provider", "grace", "method", "channels"}),
+            settings.provider.kind,
+            settings.model_dump(mode="json", include={"grace", "method"}),
+            {name: channel.kind for name, channel in settings.channels.items()},
             {name: watchlist.model_dump(mode="json") for name, watchlist in watchlists.items()},
         ]
     )

@@ -1,0 +1,239 @@
+"""What a kill is tried on: a folder that Barwatch runs in, with a webhook receiver that counts, and a way to start it.
+
+A *world* is such a folder. Its bars are the same in every world, day by day, so that what is killed and what is not can
+be compared.
+"""
+
+import contextlib
+import json
+import os
+import random
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+from standardwebhooks import Webhook
+
+from tests.crash import ledger
+from tests.crash.ledger import Account, Receipt
+from tests.receivers import WebhookReceiver
+
+HUNG = 30.0
+ARMED, MORE = 40, 45  # days of bars that the checks are armed with, and days that the runs to be killed find
+FIRST_DAY = date(2024, 1, 1)
+SYMBOLS = ("ABC", "DEF", "GHI")
+SECRET = "whsec_YSB0ZXN0IHRoYXQga2lsbHMsIG5vdCBhIHNlY3JldA=="
+
+CONFIG = f"""
+state_directory = "state"
+
+[grace]
+daily = 0
+
+[channels.file]
+kind = "file"
+path = "messages.jsonl"
+
+[channels.hook]
+kind = "webhook"
+url_file = "url"
+secret = "{SECRET}"
+allow_private = true
+"""
+
+WATCHLIST = """
+market = "24/7"
+symbols = ["ABC", "DEF", "GHI"]
+timeframes = ["1d"]
+channels = ["file", "hook"]
+
+[[checks]]
+name = "trend"
+rule = "trend"
+early_warning = true
+cooldown = "3 bars"
+
+[[checks]]
+name = "above"
+when = "close > sma(close, 5)"
+trigger = "change"
+
+[[checks]]
+name = "breakout"
+when = "close > prev(highest(high, 10), 1)"
+cooldown = "5 bars"
+
+[[checks]]
+name = "weak"
+when = "rsi(close, 7) < 45"
+confirm = 2
+
+[[checks]]
+name = "lively"
+when = "volume > 1.5 * sma(volume, 10)"
+severity = "info"
+"""
+
+
+class Zygote:
+    """The zygote as seen from outside; every wait for it is bounded."""
+
+    def __enter__(self) -> Self:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.zygote"],
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # its threads would not live on in a child
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+        )
+        assert self._answer() == "ready"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate(timeout=HUNG)
+
+    def start(self, folder: Path, *arguments: str, fatal: dict[str, Any] | None = None) -> "Command":
+        order = {"folder": str(folder), "arguments": arguments, "fatal": fatal}
+        return Command(self, self.ask(start=order))
+
+    def ask(self, **order: Any) -> Any:
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout
+        ready, _, _ = select.select([self._process.stdout], [], [], 2 * HUNG)
+        assert ready, "the zygote does not answer"
+        return json.loads(self._process.stdout.readline())
+
+
+@dataclass(frozen=True)
+class Command:
+    """A running `barwatch`."""
+
+    zygote: Zygote
+    pid: int
+
+    def send(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self) -> int:
+        """Its exit code."""
+        code = self.zygote.ask(wait={"pid": self.pid, "seconds": HUNG})
+        if code is None:
+            self.send(signal.SIGKILL)
+            self.zygote.ask(wait={"pid": self.pid, "seconds": HUNG})
+            raise AssertionError(f"the command did not end within {HUNG} s")
+        assert isinstance(code, int)
+        return code
+
+
+@dataclass
+class World:
+    """One folder with its receiver; `totals` counts what was done to it, `faults` what was wrong after a kill."""
+
+    folder: Path
+    receiver: WebhookReceiver
+    zygote: Zygote
+    totals: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+
+    def grow(self, days: int) -> None:
+        """Replace the files of bars by ones with so many days."""
+        for symbol in SYMBOLS:
+            path = self.folder / "bars" / "1d" / f"{symbol}.csv"
+            new = path.with_suffix(".new")
+            new.write_text("\n".join(["date,open,high,low,close,volume", *_rows(symbol)[:days], ""]))
+            new.replace(path)
+
+    def start(self, *arguments: str, fatal: dict[str, Any] | None = None) -> Command:
+        return self.zygote.start(self.folder, *arguments, fatal=fatal)
+
+    def once(self, **fatal: Any) -> bool:
+        """Run `barwatch once`; whether it came to its fatal point."""
+        killed = self.start("once", fatal=fatal or None).wait() == -signal.SIGKILL
+        if killed:
+            self.look()
+        return killed
+
+    def look(self) -> None:
+        """After a kill: the store as it lies there must be sound, and know all that has come."""
+        self.totals["kills"] += 1
+        receipts, _ = self.receipts()
+        with tempfile.TemporaryDirectory(dir=self.folder) as copy:
+            stores = Path(copy, "state")
+            if (self.folder / "state").exists():
+                shutil.copytree(self.folder / "state", stores, ignore=shutil.ignore_patterns("*-shm"))
+            self.faults += ledger.damage(stores) + ledger.uncommitted(stores, receipts)
+
+    def trail(self) -> list[str]:
+        """The points that the last traced command came to."""
+        return (self.folder / "trail").read_text().splitlines()
+
+    def receipts(self) -> tuple[list[Receipt], int]:
+        """All that came, and how many lines of the file are torn."""
+        hooked = [Receipt("hook", request.id, request.body) for request in self.receiver.received]
+        path = self.folder / "messages.jsonl"
+        written = []
+        lines = path.read_bytes().splitlines() if path.exists() else []
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                written.append(Receipt("file", json.loads(line)["id"], line))
+        return hooked + written, len(lines) - len(written)
+
+    def account(self, expected: dict[str, list[str]]) -> Account:
+        """What came of it in the end."""
+        receipts, torn = self.receipts()
+        account = ledger.account(self.folder / "state", receipts, expected)
+        for request in self.receiver.received:
+            Webhook(SECRET).verify(request.body, dict(request.headers))
+        return Account(account.totals + self.totals + Counter({"torn lines": torn}), self.faults + account.faults)
+
+
+@cache
+def _rows(symbol: str) -> list[str]:
+    """The bars of a symbol as lines of a file, a walk that is the same every time."""
+    walk = random.Random(symbol)
+    rows = []
+    close = 100.0
+    for day in range(1000):
+        opened, close = close, round(close * walk.uniform(0.96, 1.04), 2)
+        high = round(max(opened, close) * walk.uniform(1, 1.01), 2)
+        low = round(min(opened, close) * walk.uniform(0.99, 1), 2)
+        rows.append(f"{FIRST_DAY + timedelta(day)},{opened},{high},{low},{close},{walk.randint(500, 2000)}")
+    return rows
+
+
+@contextlib.contextmanager
+def new_world(folder: Path, zygote: Zygote, template: Path | None = None) -> Iterator[World]:
+    """A world that has never run, or one that goes on from a template."""
+    if template:
+        shutil.copytree(template, folder)
+    else:
+        (folder / "bars" / "1d").mkdir(parents=True)
+        (folder / "watchlists").mkdir()
+        (folder / "config.toml").write_text(CONFIG)
+        (folder / "watchlists" / "test.toml").write_text(WATCHLIST)
+    with WebhookReceiver() as receiver:
+        (folder / "url").write_text(receiver.url)
+        yield World(folder, receiver, zygote)
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """Makes worlds in a folder."""
+
+    folder: Path
+    zygote: Zygote
