@@ -74,7 +74,8 @@ class Pipeline:
             cycle = Cycle(watched.timeframe.name, len(asked))
             self._take_up(now, watched, asked, cycle)
             self._evaluate(now, watched, asked, cycle)
-            self._look_for_late(now, watched, asked, cycle)
+            newest = {symbol: last for symbol, (_, last) in self._bars.labels(cycle.timeframe, asked).items()}
+            cycle.missing = late(self._sessions, now, watched, asked, newest) | cycle.missing
             return cycle
 
     def _take_up(self, now: datetime, watched: Watched, symbols: list[str], cycle: Cycle) -> None:
@@ -193,15 +194,6 @@ class Pipeline:
             return None
         return Told(closed_at, self._bars.between(event.timeframe, event.symbol, closed_at, event.closed_at))
 
-    def _look_for_late(self, now: datetime, watched: Watched, symbols: list[str], cycle: Cycle) -> None:
-        """Name the symbols whose newest bar should have been here by now."""
-        newest = self._bars.labels(watched.timeframe.name, symbols)
-        for symbol in symbols:
-            expected = self._sessions(watched.markets[symbol]).newest_closed(watched.timeframe, now - watched.grace)
-            have = newest.get(symbol, (None, None))[1]
-            if expected and (have is None or have < expected[0]):
-                cycle.missing.setdefault(symbol, f"the bar of {expected[0]:%Y-%m-%d %H:%M} UTC has not come yet")
-
 
 def closed_bars(
     provider: Provider,
@@ -231,6 +223,23 @@ def closed_bars(
     return pl.concat(closing).sort("symbol", "ts"), {s: failure.message for s, failure in fetched.failures.items()}
 
 
+def late(
+    sessions: Callable[[str], Sessions],
+    now: datetime,
+    watched: Watched,
+    symbols: Iterable[str],
+    newest: Mapping[str, datetime],
+) -> dict[str, str]:
+    """The symbols whose newest bar should have been here by now, and which bar that is."""
+    missing = {}
+    for symbol in symbols:
+        expected = sessions(watched.markets[symbol]).newest_closed(watched.timeframe, now - watched.grace)
+        if expected and (symbol not in newest or newest[symbol] < expected[0]):
+            have = f"; the newest is of {newest[symbol]:%Y-%m-%d %H:%M}" if symbol in newest else ""
+            missing[symbol] = f"the bar of {expected[0]:%Y-%m-%d %H:%M} UTC has not come yet{have}"
+    return missing
+
+
 def look_at(
     provider: Provider, sessions: Callable[[str], Sessions], now: datetime, watched: Watched
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
@@ -258,4 +267,5 @@ def look_at(
                     "fires": (check.digest, symbol, bar["ts"]) in fires,
                 }
             )
-    return rows, failures
+    labels = {str(symbol): bar["ts"][0] for (symbol,), bar in newest.items()}
+    return sorted(rows, key=lambda row: row["symbol"]), late(sessions, now, watched, labels, labels) | failures

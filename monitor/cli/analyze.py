@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli.output import AsJson, instant, print_json, print_table
+from monitor.cli.output import AsJson, instant, print_json, print_table, shown
 from monitor.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,22 +65,22 @@ def analyze(
     found = evaluate(bars.with_columns(closed_at="ts").select(*_schema()), plan, length, Memory(), bars["ts"][0])
     frame = Program.of(columns).apply(found.bars.lazy()).collect(engine="in-memory")
     names = {check.digest: text for check, text in zip(checks, ["trend", *(when or [])], strict=True)}
-    shown = frame.select(
+    table = frame.select(
         "ts",
         *_prices(),
         "bar",
         "trend",
         *(pl.col(plan.program.column(column)).alias(column.source) for column in columns),
     )
-    _write(shown, output)
+    _write(table, output)
     if as_json:
         print_json(
-            {"symbol": name, "timeframe": timeframe, "bars": shown.to_dicts(), "events": _events(found.events, names)}
+            {"symbol": name, "timeframe": timeframe, "bars": table.to_dicts(), "events": _events(found.events, names)}
         )
         return
-    _print(shown, rows, found.events, names)
+    _print(table, rows, found.events, names)
     if output:
-        typer.echo(f"wrote {shown.height} bars to {output}")
+        typer.echo(f"wrote {table.height} bars to {output}")
 
 
 def _schema() -> Sequence[str]:
@@ -103,30 +103,27 @@ def _events(events: Sequence["Event"], names: dict[str, str]) -> list[dict[str, 
     ]
 
 
-def _print(shown: "pl.DataFrame", rows: int, events: Sequence["Event"], names: dict[str, str]) -> None:
-    newest = shown.tail(rows)
-    cells = [
-        [f"{row[0]:%Y-%m-%d %H:%M}", *(f"{cell:.6g}" if isinstance(cell, float) else cell for cell in row[1:])]
-        for row in newest.iter_rows()
-    ]
-    print_table(f"{shown.height} bars, the newest {newest.height}", shown.columns, cells)
+def _print(table: "pl.DataFrame", rows: int, events: Sequence["Event"], names: dict[str, str]) -> None:
+    newest = table.tail(rows)
+    cells = [[*map(shown, row)] for row in newest.iter_rows()]
+    print_table(f"{table.height} bars, the newest {newest.height}", table.columns, cells)
     listed = [
-        [f"{e.ts:%Y-%m-%d %H:%M}", names[e.check_digest], e.kind.replace("_", " "), f"{e.bar['close']:g}"]
+        [shown(e.ts), names[e.check_digest], e.kind.replace("_", " "), shown(e.bar["close"])]
         for e in list(events)[-rows:]
     ]
     print_table(f"{len(events)} events, the newest {len(listed)}", ["bar", "check", "event", "close"], listed)
 
 
-def _write(shown: "pl.DataFrame", output: Path | None) -> None:
+def _write(table: "pl.DataFrame", output: Path | None) -> None:
     if output is None:
         return
     try:
         if output.suffix == ".csv":
-            shown.write_csv(output, datetime_format="%Y-%m-%dT%H:%M:%SZ")
+            table.write_csv(output, datetime_format="%Y-%m-%dT%H:%M:%SZ")
         elif output.suffix == ".parquet":
-            shown.write_parquet(output)
+            table.write_parquet(output)
         else:
-            output.write_text(json.dumps(shown.to_dicts(), default=instant), encoding="utf-8")
+            output.write_text(json.dumps(table.to_dicts(), default=instant), encoding="utf-8")
     except OSError as error:
         raise InputError(f"cannot write {output}: {error.strerror or error}", "name a folder you may write") from error
 

@@ -13,6 +13,7 @@ from monitor.cli.output import (
     print_json,
     print_pairs,
     print_table,
+    shown,
     working,
 )
 from monitor.errors import InputError
@@ -49,7 +50,7 @@ def check(
         print_json({"checks": rows, "missing": missing})
     else:
         columns = ["symbol", "timeframe", "bar", "class", "trend", "check", "now", "fires"]
-        print_table("", columns, [[_shown(row[name]) for name in columns] for row in rows])
+        print_table("", columns, [[shown(row[name]) for name in columns] for row in rows])
         for name, why in missing.items():
             typer.echo(f"missing {name}: {why}")
     if not rows:
@@ -98,7 +99,7 @@ def _print_explained(found: "BarExplained") -> None:
     print_pairs(
         {
             "bar": f"{found.symbol} {found.timeframe} {bar['ts']:%Y-%m-%d %H:%M}, closed {instant(bar['closed_at'])}",
-            "prices": "  ".join(f"{name} {bar[name]:g}" for name in ("open", "high", "low", "close")),
+            "prices": "  ".join(f"{name} {shown(bar[name])}" for name in ("open", "high", "low", "close")),
             "class": found.class_reason,
             "trend": found.trend_reason,
             "config": found.config_digest,
@@ -115,7 +116,7 @@ def _print_explained(found: "BarExplained") -> None:
             }
         )
         print_table(
-            "", ["  value", "at this bar", "bar before"], [[f"  {n}", *map(_shown, v)] for n, v in check.values.items()]
+            "", ["  value", "at this bar", "bar before"], [[f"  {n}", *map(shown, v)] for n, v in check.values.items()]
         )
         for told in check.deliveries:
             typer.echo(f"  {told['channel']}: {told['state']} ({told['reason']}: {told['detail']})")
@@ -146,12 +147,12 @@ def events(
         columns,
         [
             [
-                f"{event['ts']:%Y-%m-%d %H:%M}",
+                shown(event["ts"]),
                 event["symbol"],
                 event["timeframe"],
                 event["check_name"],
                 event["kind"].replace("_", " "),
-                f"{event['bar']['close']:g}",
+                shown(event["bar"]["close"]),
                 event["bar"]["trend"],
                 event["key"],
             ]
@@ -193,7 +194,7 @@ def deliveries(
         columns,
         [
             [
-                f"{told['ts']:%Y-%m-%d %H:%M}",
+                shown(told["ts"]),
                 told["symbol"],
                 told["timeframe"],
                 told["check_name"],
@@ -234,14 +235,6 @@ def _known(name: str | None, names: Any, what: str) -> None:
         raise InputError(
             f"unknown {what} {name!r}", f"did you mean {near[0]!r}?" if near else f"there: {', '.join(names)}"
         )
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "unknown"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -29,8 +30,9 @@ from tests.crash.ledger import Account, Receipt
 from tests.receivers import WebhookReceiver
 
 HUNG = 30.0
-ARMED, MORE = 40, 45  # days of bars that the checks are armed with, and days that the runs to be killed find
+ARMED, LATER = 65, 70  # days of bars with which the checks are armed, and with which they then find something
 FIRST_DAY = date(2024, 1, 1)
+CHANNELS = 2
 SYMBOLS = ("ABC", "DEF", "GHI")
 SECRET = "whsec_YSB0ZXN0IHRoYXQga2lsbHMsIG5vdCBhIHNlY3JldA=="
 
@@ -142,7 +144,7 @@ class Command:
 
 @dataclass
 class World:
-    """One folder with its receiver; `totals` counts what was done to it, `faults` what was wrong after a kill."""
+    """One folder and its receiver; `totals` counts what was done to it, `faults` what was wrong after a kill."""
 
     folder: Path
     receiver: WebhookReceiver
@@ -151,7 +153,7 @@ class World:
     faults: list[str] = field(default_factory=list)
 
     def grow(self, days: int) -> None:
-        """Replace the files of bars by ones with so many days."""
+        """Replace the files of bars by ones that have so many days."""
         for symbol in SYMBOLS:
             path = self.folder / "bars" / "1d" / f"{symbol}.csv"
             new = path.with_suffix(".new")
@@ -163,20 +165,26 @@ class World:
 
     def once(self, **fatal: Any) -> bool:
         """Run `barwatch once`; whether it came to its fatal point."""
-        killed = self.start("once", fatal=fatal or None).wait() == -signal.SIGKILL
-        if killed:
-            self.look()
-        return killed
+        code = self.start("once", fatal=fatal or None).wait()
+        if code == -signal.SIGKILL:
+            self._look()
+        return code == -signal.SIGKILL
 
-    def look(self) -> None:
-        """After a kill: the store as it lies there must be sound, and know all that has come."""
-        self.totals["kills"] += 1
-        receipts, _ = self.receipts()
-        with tempfile.TemporaryDirectory(dir=self.folder) as copy:
-            stores = Path(copy, "state")
-            if (self.folder / "state").exists():
-                shutil.copytree(self.folder / "state", stores, ignore=shutil.ignore_patterns("*-shm"))
-            self.faults += ledger.damage(stores) + ledger.uncommitted(stores, receipts)
+    def kill(self, command: Command) -> None:
+        command.send(signal.SIGKILL)
+        assert command.wait() == -signal.SIGKILL, "the command had ended by itself"
+        self._look()
+
+    def survive(self, kills: int, chance: random.Random, seconds: float) -> int:
+        """Kill so many daemons, each within so many seconds and with new bars to work on; the days of bars then."""
+        days = ARMED
+        for _ in range(kills):
+            days += chance.randint(1, 3)
+            self.grow(days)
+            daemon = self.start("run")
+            time.sleep(chance.uniform(0, seconds))
+            self.kill(daemon)
+        return days
 
     def trail(self) -> list[str]:
         """The points that the last traced command came to."""
@@ -186,8 +194,8 @@ class World:
         """All that came, and how many lines of the file are torn."""
         hooked = [Receipt("hook", request.id, request.body) for request in self.receiver.received]
         path = self.folder / "messages.jsonl"
-        written = []
         lines = path.read_bytes().splitlines() if path.exists() else []
+        written = []
         for line in lines:
             with contextlib.suppress(ValueError):
                 written.append(Receipt("file", json.loads(line)["id"], line))
@@ -196,10 +204,33 @@ class World:
     def account(self, expected: dict[str, list[str]]) -> Account:
         """What came of it in the end."""
         receipts, torn = self.receipts()
-        account = ledger.account(self.folder / "state", receipts, expected)
         for request in self.receiver.received:
             Webhook(SECRET).verify(request.body, dict(request.headers))
-        return Account(account.totals + self.totals + Counter({"torn lines": torn}), self.faults + account.faults)
+        account = ledger.account(self.folder / "state", receipts, expected)
+        totals = account.totals + self.totals + Counter({"torn lines": torn})
+        faults = self.faults + account.faults
+        if totals["unknown outcomes"] > CHANNELS * totals["kills"]:
+            faults.append(f"{totals['unknown outcomes']} unknown outcomes of {totals['kills']} kills")
+        return Account(totals, faults)
+
+    def _look(self) -> None:
+        """After a kill: the store as it lies there must be sound, and know of all that has come."""
+        self.totals["kills"] += 1
+        receipts, _ = self.receipts()
+        with tempfile.TemporaryDirectory(dir=self.folder) as copy:
+            stores = Path(copy, "state")
+            if (self.folder / "state").exists():
+                shutil.copytree(self.folder / "state", stores, ignore=shutil.ignore_patterns("*-shm"))
+            self.faults += ledger.damage(stores) + ledger.uncommitted(stores, receipts)
+
+
+@dataclass(frozen=True)
+class Unharmed:
+    """A run that was never killed: what its store remembers, its points, and how long it took."""
+
+    remembered: dict[str, list[str]]
+    points: int
+    seconds: float
 
 
 @cache
@@ -216,24 +247,42 @@ def _rows(symbol: str) -> list[str]:
     return rows
 
 
-@contextlib.contextmanager
-def new_world(folder: Path, zygote: Zygote, template: Path | None = None) -> Iterator[World]:
-    """A world that has never run, or one that goes on from a template."""
-    if template:
-        shutil.copytree(template, folder)
-    else:
-        (folder / "bars" / "1d").mkdir(parents=True)
-        (folder / "watchlists").mkdir()
-        (folder / "config.toml").write_text(CONFIG)
-        (folder / "watchlists" / "test.toml").write_text(WATCHLIST)
-    with WebhookReceiver() as receiver:
-        (folder / "url").write_text(receiver.url)
-        yield World(folder, receiver, zygote)
-
-
-@dataclass(frozen=True)
 class Laboratory:
-    """Makes worlds in a folder."""
+    """Makes worlds: `armed` ones, where every check has seen its first bars, and ones that have never run."""
 
-    folder: Path
-    zygote: Zygote
+    def __init__(self, folder: Path, zygote: Zygote) -> None:
+        self._folder = folder
+        self._zygote = zygote
+        self._unharmed: dict[tuple[int, bool], Unharmed] = {}
+        with self.world(ARMED, armed=False) as world:
+            world.once()
+            self._template = world.folder.rename(folder / "template")
+
+    @contextlib.contextmanager
+    def world(self, days: int = LATER, *, armed: bool = True) -> Iterator[World]:
+        """A world that has so many days of bars before it."""
+        folder = Path(tempfile.mkdtemp(dir=self._folder))
+        if armed:
+            shutil.copytree(self._template, folder, dirs_exist_ok=True)
+        else:
+            (folder / "bars" / "1d").mkdir(parents=True)
+            (folder / "watchlists").mkdir()
+            (folder / "watchlists" / "test.toml").write_text(WATCHLIST)
+            (folder / "config.toml").write_text(CONFIG)
+        with WebhookReceiver() as receiver:
+            (folder / "url").write_text(receiver.url)
+            world = World(folder, receiver, self._zygote)
+            world.grow(days)
+            yield world
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def unharmed(self, days: int = LATER, *, armed: bool = True) -> Unharmed:
+        """What comes of a world when nothing is killed."""
+        if (days, armed) not in self._unharmed:
+            with self.world(days, armed=armed) as world:
+                began = time.monotonic()
+                world.once(number=-1)
+                seconds = time.monotonic() - began
+                remembered = ledger.remembered(world.folder / "state")
+                self._unharmed[days, armed] = Unharmed(remembered, len(world.trail()), seconds)
+        return self._unharmed[days, armed]
