@@ -30,6 +30,7 @@ CONNECTIONS = 10
 IDLE_SECONDS = 1.0
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+_Stream = httpcore.AsyncNetworkStream
 
 _FOREIGN = (
     httpcore.NetworkError,
@@ -117,10 +118,7 @@ class GuardedTransport(httpx.AsyncBaseTransport):
 
 
 class GuardedClient:
-    """A client for one channel: posts, within bounds, to addresses of the public internet.
-
-    `allow_private` permits every address. Used in one event loop.
-    """
+    """A client for one channel: posts, within bounds, through a `GuardedTransport` of its own."""
 
     def __init__(
         self,
@@ -159,7 +157,7 @@ class GuardedClient:
                 aclosing(await self._transport.handle_async_request(request)) as response,
             ):
                 reply = Reply(response.status_code, dict(response.headers), b"")
-                return replace(reply, body=await _bounded(response))
+                return replace(reply, body=await anext(response.aiter_raw(REPLY_LIMIT), b""))
         except (httpx.TransportError, TimeoutError) as error:
             if reply is not None:  # the status is the answer, however the rest of it ends
                 return reply
@@ -191,14 +189,7 @@ class _CheckedConnections(httpcore.AsyncNetworkBackend):
         self._allow_private = allow_private
         self._plain = httpcore.AnyIOBackend()
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        *_: Any,
-        **__: Any,  # noqa: ASYNC109 -- httpcore's
-    ) -> httpcore.AsyncNetworkStream:
+    async def connect_tcp(self, host: str, port: int, timeout: float | None = None, *_: Any, **__: Any) -> _Stream:  # noqa: ASYNC109 -- the signature is httpcore's
         try:
             async with asyncio.timeout(timeout):
                 addresses = self._permitted(host, await self._resolve(host, port))
@@ -209,14 +200,12 @@ class _CheckedConnections(httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectError(f"its name cannot be resolved ({error})") from error
 
     def _permitted(self, host: str, addresses: Sequence[str]) -> Sequence[str]:
-        if self._allow_private or not addresses:
-            return addresses
-        public = [address for address in addresses if is_public(address)]
-        if not public:
+        permitted = [address for address in addresses if self._allow_private or is_public(address)]
+        if addresses and not permitted:
             raise AddressRefused(f"host {host} is at {addresses[0]}, which is not an address of the public internet")
-        return public
+        return permitted
 
-    async def _connect(self, addresses: Sequence[str], port: int, seconds: float | None) -> httpcore.AsyncNetworkStream:
+    async def _connect(self, addresses: Sequence[str], port: int, seconds: float | None) -> _Stream:
         failure: Exception = httpcore.ConnectError("its name has no address")
         for address in addresses:
             try:
@@ -245,17 +234,7 @@ def _errors_of_httpx() -> Iterator[None]:
     try:
         yield
     except _FOREIGN as error:
-        same_named = getattr(httpx, type(error).__name__, httpx.NetworkError)
-        raise same_named(str(error)) from error
-
-
-async def _bounded(response: httpx.Response) -> bytes:
-    body = bytearray()
-    async for part in response.aiter_raw():
-        body += part
-        if len(body) >= REPLY_LIMIT:
-            break
-    return bytes(body[:REPLY_LIMIT])
+        raise getattr(httpx, type(error).__name__, httpx.NetworkError)(str(error)) from error
 
 
 def _failure(error: Exception, host: str, *, sending: bool) -> DeliveryError:

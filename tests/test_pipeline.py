@@ -234,6 +234,18 @@ def test_an_edited_check_starts_fresh_and_a_renamed_one_goes_on(world):
     assert {row["armed_from"] for row in tables(world)["check_states"]}.isdisjoint(armed)
 
 
+@pytest.mark.parametrize(("when", "known"), [("close > prev(close, 1)", 6), ('trend == "bullish"', 7)])
+def test_a_check_added_between_two_bars_knows_its_value_at_the_bar_it_is_armed_from(world, when, known):
+    closes = [90, 91, 92, 91, 90, 89, 90, 91, 92]
+    world.write_bars(closes[:known])
+    cycle(world, day(known))
+    world.write_watchlist(WATCHLIST.replace('"close > 100"', f"'{when}'"))
+    assert cycle(world, day(known)).events == []
+    world.write_bars(closes)
+    [event] = cycle(world, day(9)).events
+    assert event.ts == day(known)
+
+
 def test_an_event_without_channels_is_recorded_and_told_to_nobody(world):
     world.write_watchlist(WATCHLIST.replace('["file"]', "[]"))
     world.write_bars([90])

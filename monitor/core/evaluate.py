@@ -57,8 +57,8 @@ class Memory:
 class Plan:
     """Checks and the symbols each watches, prepared to be evaluated again and again.
 
-    `pairs` has a row for each check and symbol: what its machine needs. `depth` is the history before a new bar that
-    its evaluation depends on; None for all of it.
+    `pairs` has a row for each check and symbol: what its machine needs. `depth` is how many bars up to a symbol's
+    cursor the evaluation of the cursor's bar and of those after it depends on; None for all of them.
     """
 
     checks: tuple[Check, ...]
@@ -88,7 +88,7 @@ class Plan:
             method=method,
             program=Program.of(check.condition for check in watches if check.condition),
             pairs=pairs.join(pl.DataFrame(needs, _NEEDS, orient="row"), on="index", maintain_order="left"),
-            depth=None if None in settles else max([method.bars_before, *(settle or 0 for settle in settles)]),
+            depth=None if None in settles else 1 + max([method.bars_before, *(settle or 0 for settle in settles)]),
         )
 
 
@@ -156,6 +156,13 @@ def _framed(bars: pl.DataFrame, plan: Plan, memory: Memory) -> pl.LazyFrame:
     unknown = ~pl.col("symbol").is_in(machines["symbol"].to_list())
     signs = frame.filter(pl.col("new") | unknown).select("row", "symbol", "sign")
     moved = trend.run(signs, plan.method, machines.lazy()).drop("symbol", "sign")
+    at_cursor = (
+        frame.filter(pl.col("ts") == pl.col("cursor"), ~unknown)
+        .select("row", "symbol")
+        .join(machines.lazy(), on="symbol", maintain_order="left")
+        .select("row", *MACHINE, state_before=pl.lit(None, pl.Int8))
+    )
+    moved = pl.concat([moved.select("row", *MACHINE, "state_before"), at_cursor])
     return frame.join(moved, on="row", how="left", maintain_order="left").with_columns(
         classify.named(pl.col("sign")).alias("bar"), trend.named(pl.col("state")).alias("trend")
     )

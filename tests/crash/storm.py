@@ -16,7 +16,6 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 
 from tests.crash.harness import Laboratory, Zygote
@@ -45,13 +44,12 @@ class Share:
             return accounts
 
     def _points(self, laboratory: Laboratory, *, armed: bool) -> Iterator[Account]:
-        """A world for every point of this strand, until there are no more."""
+        """A world for every point of this strand."""
         unharmed = laboratory.unharmed(armed=armed)
-        for number in count(self.strand, STRANDS):
+        for number in range(self.strand, unharmed.points, STRANDS):
             chance = random.Random(f"{self.seed} {armed} {number}")
             with laboratory.world(armed=armed) as world:
-                if not world.once(number=number):
-                    return
+                world.once(number=number)
                 place = world.trail()[-1]
                 while chance.random() < 0.5:
                     world.once(number=chance.randrange(unharmed.points))

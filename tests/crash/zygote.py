@@ -6,6 +6,7 @@ that comes next. The child writes the points it comes to into the file `trail`, 
 The zygote runs no Polars query itself: a child of a process that has run one would hang.
 """
 
+import importlib
 import json
 import os
 import re
@@ -13,14 +14,20 @@ import signal
 import socket
 import sqlite3
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+_LOADED_ON_THE_WAY = (
+    "anyio._backends._asyncio", "apscheduler.schedulers.asyncio", "monitor.net", "monitor.scheduler", "rich.table",
+    "sqlite_utils", "standardwebhooks",
+)  # fmt: skip
 _STATEMENT = re.compile(
-    r"\s*(?P<verb>\w+)(?: OR \w+)?(?: INTO| FROM)?(?:(?<=SELECT).*?\bFROM)?\s*(?P<what>\w*)(?: SET state = (?P<state>'\w+'))?",
+    r"\s*(?P<verb>\w+)(?: OR \w+)?(?: INTO| FROM)?(?:(?<=SELECT).*?\bFROM)?\s*(?P<what>\w*)"
+    r"(?: SET state = (?P<state>'\w+'))?",
     re.DOTALL,
 )
 
@@ -35,19 +42,21 @@ class Trail:
     def __init__(self, path: Path, fatal: dict[str, Any]) -> None:
         self._file = path.open("wb", buffering=0)
         self._fatal = {"number": -1, "name": "", "nth": 1, "after": False} | fatal
-        self._seen: Counter[str] = Counter()
+        self._seen: Counter[Any] = Counter()
+        self._one_at_a_time = threading.Lock()
 
     def at(self, name: str, last_act: Callable[[], object] = lambda: None) -> None:
         """The process stands before the step of that name; `last_act` is done only if it ends here."""
         fatal = self._fatal
-        passed = self._seen[fatal["name"]] == fatal["nth"]
-        number = self._seen.total()
-        self._file.write(f"{name}\n".encode())
-        self._seen[name] += 1
-        there = name == fatal["name"] and self._seen[name] == fatal["nth"]
-        if number == fatal["number"] or (passed if fatal["after"] else there):
-            last_act()
-            os.kill(os.getpid(), signal.SIGKILL)
+        with self._one_at_a_time:
+            passed = self._seen[fatal["name"]] == fatal["nth"]
+            number = self._seen.total()
+            self._file.write(f"{name}\n".encode())
+            self._seen[name] += 1
+            there = name == fatal["name"] and self._seen[name] == fatal["nth"]
+            if number == fatal["number"] or (passed if fatal["after"] else there):
+                last_act()
+                os.kill(os.getpid(), signal.SIGKILL)
 
 
 class _Statements:
@@ -102,15 +111,10 @@ def follow(trail: Trail) -> None:
 
 def load() -> Callable[[], None]:
     """The entry point, with everything loaded that a command loads on its way, the calendar of 24/7 included."""
-    import anyio._backends._asyncio
-    import apscheduler.schedulers.asyncio
+    for name in _LOADED_ON_THE_WAY:
+        importlib.import_module(name)
     import exchange_calendars
-    import rich.table
-    import sqlite_utils
-    import standardwebhooks  # noqa: F401
 
-    import monitor.net
-    import monitor.scheduler
     from monitor import daemon
     from monitor.cli.app import main
 
