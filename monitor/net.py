@@ -16,6 +16,7 @@ from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpcore
 import httpx
@@ -64,21 +65,22 @@ class AddressRefused(httpx.ConnectError):
 def read_url(url: str) -> httpx.URL:
     """A URL that may be posted to.
 
-    Raises: ValueError, telling nothing of the URL but its host and port.
+    Raises: ValueError, telling nothing of the URL but its host.
     """
     if not _WRITTEN.fullmatch(url):
         raise ValueError("the URL has a character that URLs do not have; write the host as xn--…, the path as %XX")
     try:
-        parts = httpx.URL(url)
-    except httpx.InvalidURL:
+        parts = urlsplit(url)
+        target = httpx.URL(url, port=parts.port)  # httpx would take a port of 99999, or 8_0
+    except (ValueError, httpx.InvalidURL):
         raise ValueError("the URL cannot be read; expected https://host[:port]/path") from None
-    if parts.scheme not in ("http", "https"):
+    if target.scheme not in ("http", "https"):
         raise ValueError("the URL must begin with https:// or http://")
-    if parts.userinfo:
+    if "@" in parts.netloc:
         raise ValueError("the URL must not hold a user name or password")
-    if not _HOST.fullmatch(parts.raw_host.decode()) or (parts.port or 0) not in range(65536):
-        raise ValueError(f"the URL has no usable host and port, but {parts.netloc.decode()!r}")
-    return parts
+    if not _HOST.fullmatch(host := target.raw_host.decode()):
+        raise ValueError(f"the URL has no usable host, but {host!r}")
+    return target
 
 
 class GuardedTransport(httpx.AsyncBaseTransport):
@@ -101,12 +103,9 @@ class GuardedTransport(httpx.AsyncBaseTransport):
         Raises: httpx.TransportError.
         """
         url = request.url
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         sent = httpcore.Request(
-            request.method,
-            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
+            request.method, target, headers=request.headers.raw, content=request.stream, extensions=request.extensions
         )
         with _errors_of_httpx():
             reply = await self._pool.handle_async_request(sent)
@@ -151,13 +150,12 @@ class GuardedClient:
         extensions = {"timeout": {"connect": self._connect_seconds}, "trace": trace}
         request = httpx.Request("POST", target, headers=headers, content=content, extensions=extensions)
         try:
-            # Not by an httpx.AsyncClient, which would log the URL, keep cookies and ask for compressed replies.
-            async with (
-                asyncio.timeout(self._total_seconds),
-                aclosing(await self._transport.handle_async_request(request)) as response,
-            ):
-                reply = Reply(response.status_code, dict(response.headers), b"")
-                return replace(reply, body=await anext(response.aiter_raw(REPLY_LIMIT), b""))
+            async with asyncio.timeout(self._total_seconds):
+                # Not by an httpx.AsyncClient, which would log the URL, keep cookies and ask for compressed replies.
+                response = await self._transport.handle_async_request(request)
+                async with aclosing(response):
+                    reply = Reply(response.status_code, dict(response.headers), b"")
+                    return replace(reply, body=await anext(response.aiter_raw(REPLY_LIMIT), b""))
         except (httpx.TransportError, TimeoutError) as error:
             if reply is not None:  # the status is the answer, however the rest of it ends
                 return reply

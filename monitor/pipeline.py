@@ -214,13 +214,16 @@ def closed_bars(
     )
     bars = fetched.bars.join(known, on="symbol", maintain_order="left")
     markets = sorted({watched.markets[symbol] for symbol in fetched.as_of})
-    closing = [pl.DataFrame(schema=BAR_SCHEMA)]
+    closing = []
     for market in markets:
         part = bars.filter(pl.col("market") == market) if len(markets) > 1 else bars
         part = part.with_columns(closed_at=sessions(market).closed_at(part["ts"], watched.timeframe))
         settled = (pl.col("closed_at") <= pl.col("known")) & (pl.col("closed_at") + watched.grace <= now)
         closing.append(part.filter(settled).select(*BAR_SCHEMA))
-    return pl.concat(closing).sort("symbol", "ts"), {s: failure.message for s, failure in fetched.failures.items()}
+    failures = {symbol: failure.message for symbol, failure in fetched.failures.items()}
+    if len(closing) == 1:
+        return closing[0], failures
+    return pl.concat([pl.DataFrame(schema=BAR_SCHEMA), *closing]).sort("symbol", "ts"), failures
 
 
 def late(

@@ -76,10 +76,9 @@ class BarStore:
 
 
 def _insert(connection: sqlite3.Connection, timeframe: str, bars: pl.DataFrame) -> None:
-    instants = pl.col("ts", "closed_at").to_physical()
     connection.executemany(
         f"INSERT OR REPLACE INTO bars (timeframe, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        bars.with_columns(instants).select(pl.lit(timeframe).alias("timeframe"), *BAR_SCHEMA).iter_rows(),
+        bars.select(pl.lit(timeframe).alias("timeframe"), pl.col(*BAR_SCHEMA).to_physical()).iter_rows(),
     )
 
 
@@ -87,5 +86,4 @@ def _frame(rows: list[tuple[object, ...]]) -> pl.DataFrame:
     flat = list(chain.from_iterable(rows))
     width = len(BAR_SCHEMA)
     columns = {name: flat[place::width] for place, name in enumerate(BAR_SCHEMA)}
-    physical = {name: pl.Int64() if kind.is_temporal() else kind for name, kind in BAR_SCHEMA.items()}
-    return pl.DataFrame(columns, physical).cast(BAR_SCHEMA)
+    return pl.DataFrame(columns, BAR_SCHEMA)

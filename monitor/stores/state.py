@@ -51,7 +51,11 @@ class StateStore:
             f"WHERE timeframe = ? AND {among}",
             (timeframe, chosen),
         )
-        return Memory(_frame(cursors, CURSORS), _frame(trends, TRENDS), _frame(checks, CHECK_STATES))
+        return Memory(
+            pl.DataFrame(cursors, CURSORS, orient="row"),
+            pl.DataFrame(trends, TRENDS, orient="row"),
+            pl.DataFrame(checks, CHECK_STATES, orient="row"),
+        )
 
     def cursors(self, timeframe: str) -> dict[str, datetime]:
         """The newest processed bar of every symbol of a timeframe."""
@@ -107,15 +111,9 @@ class StateStore:
             )
 
 
-def _frame(rows: list[tuple[object, ...]], schema: pl.Schema) -> pl.DataFrame:
-    physical = {name: pl.Int64() if kind.is_temporal() else kind for name, kind in schema.items()}
-    return pl.DataFrame(rows, physical, orient="row").cast(schema)
-
-
 def _rows(frame: pl.DataFrame, timeframe: str, *more: str) -> Iterable[tuple[object, ...]]:
-    instants = [name for name, kind in frame.schema.items() if kind.is_temporal()]
     ahead = [pl.lit(text).alias(f"_{place}") for place, text in enumerate((timeframe, *more))]
-    return frame.with_columns(pl.col(instants).to_physical()).select(*ahead, pl.all()).iter_rows()
+    return frame.select(*ahead, pl.all().to_physical()).iter_rows()
 
 
 def _event_rows(commit: Commit, now: int) -> Iterable[tuple[object, ...]]:
