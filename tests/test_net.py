@@ -2,15 +2,17 @@ import asyncio
 import socket
 import ssl
 import sys
+import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import httpcore
+import httpx
 import pytest
 
 from monitor.errors import DeliveryError, PermanentFailure, TransientFailure, UnknownOutcome
-from monitor.net import CONNECTIONS, REPLY_LIMIT, GuardedClient, Reply, is_public
+from monitor.net import CONNECTIONS, REPLY_LIMIT, AddressRefused, GuardedClient, GuardedTransport, Reply, is_public
 from tests.receivers import Answer, WebhookReceiver
 
 SECRET = "s3cr3t-t0k3n"
@@ -52,7 +54,7 @@ NOT_PUBLIC = [
     "fd00:ec2::254", "fe80::1", "fe80::1%eth0", "febf::1", "fec0::1", "feff::1", "ff02::1", "ff0e::1",
 ]  # fmt: skip
 PRIVATE_HOSTS = [
-    "127.0.0.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "017700000001", "127.1", "0", "[::1]",
+    "127.0.0.1", "2130706433", "0x7f000001", "0x7f.1", "017700000001", "127.1", "0", "[::1]",
     "[::]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[0:0:0:0:0:0:0:1]", "[::127.0.0.1]", "[64:ff9b::7f00:1]",
     "[2002:7f00:1::]", "169.254.169.254", "0xa9fea9fe", "2852039166", "[fec0::1]", "100.100.100.200",
     "localhost", "LOCALHOST",
@@ -70,6 +72,23 @@ def exchange(client: GuardedClient, *urls: str) -> list[Reply]:
             await client.aclose()
 
     return asyncio.run(run())
+
+
+def get(url: str, transport: GuardedTransport) -> httpx.Response:
+    """Get as a client of httpx does."""
+
+    async def run() -> httpx.Response:
+        async with asyncio.timeout(10), httpx.AsyncClient(transport=transport, trust_env=False) as client:
+            return await client.get(url)
+
+    return asyncio.run(run())
+
+
+def bomb(mebibytes: int) -> bytes:
+    """So many mebibytes of zeros, as gzip packs them."""
+    packer = zlib.compressobj(wbits=31)
+    first, other = (packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH) for _ in range(2))
+    return first + other * (mebibytes - 1)  # after a full flush, all others are alike
 
 
 def answering(*addresses: str) -> Callable[[str, int], Awaitable[Sequence[str]]]:
@@ -109,6 +128,26 @@ def test_the_bytes_and_headers_given_are_what_arrives() -> None:
     assert (request.path, request.body, request.id) == ("/hook?q=1", b'{"a":1}', "m1")
     assert request.headers["host"] == f"127.0.0.1:{receiver.port}"
     assert reply == Reply(201, {"x-two": "b", "content-length": "6"}, b"thanks")
+
+
+def test_a_url_arrives_as_it_was_written() -> None:
+    target = "/-._~!$&'()*+,;=:@[]%2F%7b//hook?-._~!$&'()*+,;=:@[]/?%2F%7b"
+    with WebhookReceiver() as receiver:
+        exchange(GuardedClient(allow_private=True), f"http://127.0.0.1:{receiver.port}{target}#not-sent")
+    assert receiver.received[0].path == target
+
+
+def test_nothing_is_sent_that_was_not_asked_for() -> None:
+    with WebhookReceiver() as receiver:
+        exchange(GuardedClient(allow_private=True), receiver.url)
+    assert set(receiver.received[0].headers) == {"host", "content-length", "webhook-id"}
+
+
+def test_a_cookie_is_not_sent_back() -> None:
+    with WebhookReceiver(Answer(headers={"Set-Cookie": "a=b; Path=/"})) as receiver:
+        first, _ = exchange(GuardedClient(allow_private=True), receiver.url, receiver.url)
+    assert first.headers["set-cookie"] == "a=b; Path=/"
+    assert "cookie" not in receiver.received[1].headers
 
 
 def test_one_connection_serves_one_exchange_after_the_other() -> None:
@@ -155,9 +194,10 @@ def test_a_reply_is_read_no_further_than_its_bound() -> None:
 
 
 def test_a_compressed_reply_is_not_unpacked() -> None:
-    with WebhookReceiver(Answer(headers={"Content-Encoding": "gzip"}, body=b"not gzip")) as receiver:
+    packed = bomb(300)
+    with WebhookReceiver(Answer(headers={"Content-Encoding": "gzip"}, body=packed)) as receiver:
         [reply] = exchange(GuardedClient(allow_private=True), receiver.url)
-    assert reply.body == b"not gzip"
+    assert reply.body == packed[:REPLY_LIMIT]
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
@@ -244,6 +284,12 @@ def test_a_host_that_is_an_ipv6_address_is_named_in_brackets() -> None:
         f"http://127。0。0。1/{SECRET}",
         f"http://{'a' * 64}.example/{SECRET}",
         f"http://host..example/{SECRET}",
+        f"http://1..2/{SECRET}",
+        f"http://0177.0.0.1/{SECRET}",
+        f"http://@host/{SECRET}",
+        f"http://host:8_0/{SECRET}",
+        f"http://host/{SECRET}|",
+        f"http://host/{SECRET}%zz",
     ],
 )
 def test_a_url_that_cannot_be_posted_to_is_refused_without_repeating_it(url: str) -> None:
@@ -262,6 +308,35 @@ def test_every_error_of_httpcore_becomes_one_of_ours(foreign: type[Exception]) -
         exchange(GuardedClient(resolve=failing), f"http://host.example/{SECRET}")
     assert type(failure.value) is (PermanentFailure if permanent else TransientFailure)
     assert SECRET not in str(failure.value)
+
+
+@pytest.mark.parametrize("foreign", HTTPCORE_ERRORS)
+def test_a_client_of_httpx_meets_every_error_of_httpcore_as_its_own(foreign: type[Exception]) -> None:
+    async def failing(host: str, port: int) -> Sequence[str]:
+        raise foreign
+
+    with pytest.raises(httpx.TransportError) as failure:
+        get("http://host.example/", GuardedTransport(resolve=failing))
+    assert type(failure.value).__name__ == foreign.__name__
+
+
+def test_a_client_of_httpx_reads_a_reply_to_its_end() -> None:
+    answer = Answer(headers={"Content-Encoding": "gzip"}, body=bomb(1))
+    with WebhookReceiver(answer) as receiver:
+        response = get(receiver.url, GuardedTransport(allow_private=True))
+    assert (response.status_code, response.content) == (200, bytes(1 << 20))
+
+
+def test_a_client_of_httpx_meets_a_body_that_is_cut_short_as_its_own_error() -> None:
+    broken = Answer(raw=b"HTTP/1.1 200 -\r\ncontent-length: 100\r\n\r\nhalf")
+    with WebhookReceiver(broken) as receiver, pytest.raises(httpx.RemoteProtocolError):
+        get(receiver.url, GuardedTransport(allow_private=True))
+
+
+def test_a_client_of_httpx_is_refused_a_private_address() -> None:
+    with WebhookReceiver() as receiver, pytest.raises(AddressRefused, match=r"host 127\.0\.0\.1 is at 127\.0\.0\.1"):
+        get(receiver.url, GuardedTransport())
+    assert receiver.received == []
 
 
 def test_the_list_of_httpcore_errors_is_not_empty() -> None:
@@ -335,6 +410,17 @@ def test_a_certificate_for_another_name_is_permanent(
     client = GuardedClient(allow_private=True, resolve=answering("127.0.0.1"))
     with WebhookReceiver(tls=tls) as receiver, pytest.raises(PermanentFailure, match=r"other\.example"):
         exchange(client, f"https://other.example:{receiver.port}/")
+    assert receiver.received == []
+
+
+def test_a_server_that_asks_for_a_certificate_of_ours_leaves_the_outcome_unknown(
+    tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "localhost.pem"))
+    tls.verify_mode = ssl.CERT_REQUIRED  # TLS 1.3 says so only after the handshake
+    client = GuardedClient(allow_private=True, resolve=answering("127.0.0.1"))
+    with WebhookReceiver(tls=tls) as receiver, pytest.raises(UnknownOutcome, match="certificate required"):
+        exchange(client, f"https://localhost:{receiver.port}/{SECRET}")
     assert receiver.received == []
 
 

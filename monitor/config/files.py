@@ -1,7 +1,7 @@
 """Reading TOML files into settings, with every mistake told as file:line:column, what was expected and what to do."""
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -45,11 +45,13 @@ def parse(text: str, path: Path) -> dict[str, Any]:
 
 def mistakes(error: ValidationError, text: str, path: Path, model: type[BaseModel]) -> ConfigError:
     """A validation error in our words, one line for each mistake."""
+    written = tomllib.loads(text)
     lines = []
     hints = []
     for mistake in error.errors():
-        line, column = locate(text, [part for part in mistake["loc"] if part not in _KINDS])
-        key = ".".join(str(part) for part in mistake["loc"] if part not in _KINDS)
+        place = _place(mistake["loc"], written)
+        line, column = locate(text, place)
+        key = ".".join(map(str, place))
         if mistake["type"] == "extra_forbidden":
             near = get_close_matches(str(mistake["loc"][-1]), list(_names(model)), 1, 0.5)
             lines.append(f"{path}:{line}:{column}: unknown key {key!r}")
@@ -60,15 +62,24 @@ def mistakes(error: ValidationError, text: str, path: Path, model: type[BaseMode
     return ConfigError("\n".join(lines), hints[0] if hints else "`barwatch validate` checks every file again")
 
 
-_KINDS = {"files", "replay", "console", "file", "webhook"}
-
-
 def _names(model: type[BaseModel]) -> Iterable[str]:
     """Every key that a model and the models in it know."""
     for name, field in model.model_fields.items():
         yield name
         for inner in _models(field.annotation):
             yield from _names(inner)
+
+
+def _place(loc: Sequence[str | int], written: Any) -> list[str | int]:
+    """The keys of a mistake's place: pydantic counts the kind of a table among them, which nobody wrote as a key."""
+    place = []
+    for part in loc:
+        table = written if isinstance(written, dict) else {}
+        if part not in table and part == table.get("kind"):
+            continue
+        place.append(part)
+        written = written[part] if isinstance(written, list) and isinstance(part, int) else table.get(part)
+    return place
 
 
 def _models(annotation: Any) -> Iterable[type[BaseModel]]:

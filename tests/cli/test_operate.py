@@ -65,6 +65,8 @@ def test_a_mistake_in_a_watchlist_is_told_with_its_place_and_what_to_do(barwatch
         ("[grace]\nintraday = -5", "config.toml:2:12", "greater than or equal to 0"),
         ('[provider]\nkind = "yahu"', "config.toml:", "files"),
         ('[channels.hook]\nkind = "webhook"', "config.toml:1:", "url"),
+        ('[channels.file]\nkind = "file"\npath = 5', "config.toml:3:8", "channels.file.path"),
+        ('[provider]\nkind = "files"\nfolder = 5', "config.toml:3:10", "provider.folder"),
         ("log_level = loud", "config.toml:1:", "not valid TOML"),
     ],
 )

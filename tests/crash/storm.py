@@ -18,10 +18,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.crash.harness import Laboratory, Zygote
+from tests.crash.harness import LATER, Laboratory, Zygote
 from tests.crash.ledger import Account
 
 STRANDS = os.cpu_count() or 1
+FEW = 3  # days of bars at a first start: enough for a point of each kind
 
 
 @dataclass(frozen=True)
@@ -38,24 +39,24 @@ class Share:
             laboratory = Laboratory(Path(folder), zygote)
             accounts = []
             if self.every_point:
-                accounts += [*self._points(laboratory, armed=False), *self._points(laboratory, armed=True)]
+                accounts += self._points(laboratory, "first start", FEW, armed=False)
+                accounts += self._points(laboratory, "start with new bars", LATER, armed=True)
             if self.kills:
                 accounts.append(self._moments(laboratory))
             return accounts
 
-    def _points(self, laboratory: Laboratory, *, armed: bool) -> Iterator[Account]:
+    def _points(self, laboratory: Laboratory, kind: str, days: int, *, armed: bool) -> Iterator[Account]:
         """A world for every point of this strand."""
-        unharmed = laboratory.unharmed(armed=armed)
+        unharmed = laboratory.unharmed(days, armed=armed)
         for number in range(self.strand, unharmed.points, STRANDS):
-            chance = random.Random(f"{self.seed} {armed} {number}")
-            with laboratory.world(armed=armed) as world:
+            chance = random.Random(f"{self.seed} {kind} {number}")
+            with laboratory.world(days, armed=armed) as world:
                 world.once(number=number)
                 place = world.trail()[-1]
                 while chance.random() < 0.5:
                     world.once(number=chance.randrange(unharmed.points))
                 world.once()
                 account = world.account(unharmed.remembered)
-            kind = "start with new bars" if armed else "first start"
             yield _told(f"{kind}, point {number}, before {place}", account)
 
     def _moments(self, laboratory: Laboratory) -> Account:
