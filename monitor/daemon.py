@@ -3,18 +3,21 @@
 import asyncio
 import contextlib
 import signal
+import sys
 from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 
 from monitor import channels
 from monitor.config.settings import state_directory
 from monitor.config.snapshot import Snapshot, Watched
-from monitor.dispatcher import Dispatcher
+from monitor.core.events import digest
+from monitor.dispatcher import HORIZON, Dispatcher
 from monitor.errors import BarwatchError
 from monitor.pipeline import Cycle, Pipeline, closed_bars, look_at
 from monitor.ports import Provider
@@ -58,25 +61,33 @@ class Parts:
 
 @contextlib.contextmanager
 def assembled(
-    snapshot: Snapshot, provider: Provider | None = None, clock: Callable[[], datetime] = clock
+    snapshot: Snapshot,
+    provider: Provider | None = None,
+    clock: Callable[[], datetime] = clock,
+    console: TextIO | None = None,
 ) -> Iterator[Parts]:
-    """The parts, with the store held for as long as they are in use; the dispatcher stamps what it does with `clock`.
+    """The parts, with the store held for as long as they are in use.
+
+    The dispatcher stamps what it does with `clock`; console channels write to `console`, or to standard output.
 
     Raises: StoreInUse, StoreError, ConfigError.
     """
-    directory = StateDirectory(state_directory(snapshot.settings)).hold()
+    directory = StateDirectory(state_directory(snapshot.settings, snapshot.folder)).hold()
     try:
         with contextlib.closing(directory.open("bars")) as bars, contextlib.closing(directory.open("state")) as state:
             memory = StateStore(state)
-            memory.keep_checks(
-                (watched.timeframe.name, check.digest, symbol)
-                for watched in snapshot.watched
-                for check, symbols in watched.checks.items()
-                for symbol in symbols
-            )
             source = provider or _provider(snapshot)
-            senders = {name: channels.build(name, chosen) for name, chosen in snapshot.settings.channels.items()}
+            senders = {
+                name: channels.build(name, chosen, console or sys.stdout)
+                for name, chosen in snapshot.settings.channels.items()
+            }
             outbox = Outbox(state)
+            now = clock()
+            outbox.give_up(senders.keys(), now - HORIZON, now)
+            memory.keep(
+                digest(vars(snapshot.settings.method.method())),
+                (pair for name in snapshot.watchlists for pair in snapshot.pairs(name)),
+            )
             pipeline = Pipeline(source, BarStore(bars), memory, sessions)
             yield Parts(snapshot, pipeline, memory, outbox, Dispatcher(outbox, senders, clock))
     finally:
@@ -99,15 +110,15 @@ def look(
     snapshot: Snapshot, watchlist: str | None, symbol: str | None, now: datetime
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Each check of a watchlist and symbol (None: all) at its newest closed bar; nothing is kept or sent."""
-    lists = [snapshot.watchlists[watchlist]] if watchlist else list(snapshot.watchlists.values())
-    symbols = {name for one in lists for name in one.symbols if symbol in (None, name)}
-    checks = {check.name for one in lists for check in one.checks}
+    names = [watchlist] if watchlist else list(snapshot.watchlists)
+    pairs = {pair for name in names for pair in snapshot.pairs(name) if symbol in (None, pair[2])}
     provider = _provider(snapshot)
     rows: list[dict[str, Any]] = []
     missing: dict[str, str] = {}
     for watched in snapshot.watched:
+        symbols = {symbol for timeframe, _, symbol in pairs if timeframe == watched.timeframe.name}
         found, failures = look_at(provider, sessions, now, watched.only(symbols))
-        rows += [row for row in found if row["check"] in checks]
+        rows += [row for row in found if (row["timeframe"], row["digest"], row["symbol"]) in pairs]
         missing |= {f"{name} {watched.timeframe}": why for name, why in failures.items()}
     return rows, missing
 
@@ -125,12 +136,13 @@ class Daemon:
         self._retry = retry
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._cycles: set[asyncio.Task[None]] = set()
+        self._one_at_a_time = ThreadPoolExecutor(1, "cycle")
 
     async def run(self) -> None:
-        """Run until SIGTERM or SIGINT, then finish the cycle and the sends under way."""
+        """Run until SIGTERM, SIGINT or SIGHUP, then finish the cycle and the sends under way."""
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, stopping.set)
         dispatching = asyncio.create_task(self._parts.dispatcher.run(stopping))
         dispatching.add_done_callback(lambda _: stopping.set())
@@ -169,7 +181,10 @@ class Daemon:
         """One cycle and its log line; what is missing afterwards is looked for again a little later."""
         missing = symbols
         try:
-            cycle = await asyncio.to_thread(self._parts.pipeline.run_cycle, clock(), watched, symbols)
+            loop = asyncio.get_running_loop()
+            cycle = await loop.run_in_executor(
+                self._one_at_a_time, lambda: self._parts.pipeline.run_cycle(clock(), watched, symbols)
+            )
             missing = cycle.missing.keys()
             (log.debug if quiet and not cycle.bars else log.info)("cycle.ended", **cycle.receipt())
         except BarwatchError as error:

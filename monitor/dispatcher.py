@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from monitor.errors import DeliveryError, StoreError, TransientFailure, UnknownOutcome
+from monitor.errors import DeliveryError, PermanentFailure, StoreError, TransientFailure, UnknownOutcome
 from monitor.ports import Channel
 from monitor.render.messages import Notice, compose
 from monitor.stores.outbox import Due, Outbox, Outcome
@@ -20,7 +20,7 @@ HORIZON = timedelta(hours=24)
 FIRST_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=30)
 IDLE = timedelta(seconds=30)
-STORE_PAUSE = timedelta(seconds=5)
+FAULT_PAUSE = timedelta(seconds=5)
 NOTHING = timedelta(0)
 
 log = structlog.get_logger()
@@ -46,7 +46,7 @@ class Dispatcher:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Send what becomes due until `stopping` is set; a send under way is finished first."""
-        await asyncio.gather(*(self._run(name, stopping) for name in self._channels))
+        await asyncio.gather(stopping.wait(), *(self._run(name, stopping) for name in self._channels))
 
     async def aclose(self) -> None:
         for channel in self._channels.values():
@@ -63,7 +63,10 @@ class Dispatcher:
                 orphans, pause = False, min(max(upcoming - self._clock(), NOTHING), IDLE) if upcoming else IDLE
             except StoreError as error:
                 log.error("dispatch.interrupted", channel=name, error=error.message, hint=error.hint)
-                orphans, pause = True, STORE_PAUSE
+                orphans, pause = True, FAULT_PAUSE
+            except Exception:
+                log.exception("dispatch.broke", channel=name)
+                orphans, pause = True, FAULT_PAUSE
             await _first_of(wake, stopping, pause)
 
     async def _drain(self, name: str, stopping: asyncio.Event, *, orphans: bool) -> None:
@@ -80,10 +83,12 @@ class Dispatcher:
 
     async def _send(self, channel: Channel, due: Due) -> None:
         now = self._clock()
-        payload = due.payload if due.payload is not None else channel.seal(compose(due.batch, [_notice(due)], now))
+        payload = due.payload or self._seal(channel, due, now)
         if not await asyncio.to_thread(self._outbox.claim, due, payload, now):
             return
         try:
+            if not payload:
+                raise PermanentFailure("the message could not be composed; the log says why")
             answer = await channel.deliver(due.batch, payload, now)
         except DeliveryError as failure:
             await self._failed(due, failure)
@@ -93,6 +98,14 @@ class Dispatcher:
         else:
             await asyncio.to_thread(self._outbox.record, due, Outcome.SENT, answer, self._clock())
             log.info("delivery.sent", channel=due.channel, id=due.batch, key=due.event.key, attempt=due.attempts + 1)
+
+    def _seal(self, channel: Channel, due: Due, now: datetime) -> bytes:
+        """The message's bytes; none where it cannot be composed, so that it ends visibly and holds up no other."""
+        try:
+            return channel.seal(compose(due.batch, [_notice(due)], now))
+        except Exception:
+            log.exception("message.broke", channel=due.channel, id=due.batch)
+            return b""
 
     async def _failed(self, due: Due, failure: DeliveryError) -> None:
         now = self._clock()

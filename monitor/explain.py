@@ -11,7 +11,7 @@ from monitor.config.snapshot import Watched
 from monitor.core.checks import Check, Trigger
 from monitor.core.confirm import Confirmed
 from monitor.core.evaluate import BEFORE_ALL, Memory, Plan, evaluate, evidence
-from monitor.core.events import Event, Value
+from monitor.core.events import Value
 from monitor.errors import InputError
 from monitor.stores.history import History
 
@@ -75,12 +75,14 @@ def _check(bars: pl.DataFrame, watched: Watched, check: Check, symbol: str, hist
     plan = Plan.of({check: [symbol]}, watched.method)
     found = evaluate(bars, plan, watched.timeframe, Memory(), armed or BEFORE_ALL)
     now, before = found.bars.row(-1, named=True), found.bars.row(-2, named=True) if bars.height > 1 else {}
-    fired = [event for event in found.events if event.ts == now["ts"]]
     machine = Confirmed(*found.memory.checks.select("state", "kind", "run").row(0))
-    if armed and now["ts"] <= armed:
+    recorded = _recorded(check, watched, symbol, now["ts"], history)
+    if recorded:
+        verdict = f"fired: {', '.join(event['kind'].replace('_', ' ') for event in recorded)}"
+    elif armed and now["ts"] <= armed:
         verdict = f"cannot fire: it is armed from the bar of {armed:%Y-%m-%d %H:%M}, only later bars count"
-    elif fired:
-        verdict = f"fired: {', '.join(event.kind.replace('_', ' ') for event in fired)}"
+    elif any(event.ts == now["ts"] for event in found.events):
+        verdict = "did not fire: by the bars as they are now it would have, but this bar came or changed afterwards"
     else:
         verdict = _verdict(check, now[plan.program.column(check.condition)] if check.condition else None, machine)
     values = evidence(now, check, plan.program)
@@ -93,12 +95,22 @@ def _check(bars: pl.DataFrame, watched: Watched, check: Check, symbol: str, hist
         values={name: (value, earlier.get(name)) for name, value in values.items() if name != "unsettled"},
         lookback=check.condition.lookback if check.condition else 0,
         settled=check.settle is None or now["earlier"] >= check.settle,
-        deliveries=[told for event in fired for told in _deliveries(event, history)],
+        deliveries=[told for event in recorded for told in _deliveries(event, history)],
     )
 
 
-def _deliveries(event: Event, history: History | None) -> list[dict[str, Any]]:
-    told = history.deliveries(event_key=event.key) if history else []
+def _recorded(
+    check: Check, watched: Watched, symbol: str, ts: datetime, history: History | None
+) -> list[dict[str, Any]]:
+    """The events of a check that were stored for a bar."""
+    if history is None:
+        return []
+    found = history.events(limit=100_000, check_digest=check.digest, symbol=symbol, timeframe=watched.timeframe.name)
+    return [event for event in found if event["ts"] == ts]
+
+
+def _deliveries(event: dict[str, Any], history: History | None) -> list[dict[str, Any]]:
+    told = history.deliveries(event_key=event["key"]) if history else []
     names = ("channel", "state", "reason", "detail", "attempts", "updated_at", "batch_id")
     return [{name: delivery[name] for name in names} for delivery in told]
 
@@ -119,7 +131,8 @@ def _verdict(check: Check, value: Value, machine: Confirmed) -> str:
         return f"did not fire: it is {now}"
     if machine.state == wanted:
         other = "false" if value else "true"
-        return f"did not fire: it is {now}, as before; it must first be {other} for {check.rearm} bars"
+        rest = f"since it last fired or was armed it has not been {other} for {check.rearm} bars"
+        return f"did not fire: it is {now}; {rest}"
     return f"did not fire yet: it has been {now} for {machine.run} of {check.confirm} bars"
 
 

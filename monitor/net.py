@@ -39,7 +39,7 @@ _FOREIGN = (
     httpcore.ProxyError,
     httpcore.TimeoutException,
     httpcore.UnsupportedProtocol,
-    OSError,  # TLS alerts come through as they are
+    OSError,  # faults of TLS come through as they are
 )
 # What may stand in a URL (RFC 3986): httpx would write anything else in another way than the one that it was given in.
 _WRITTEN = re.compile(r"([]A-Za-z0-9._~:/?#[@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*")

@@ -5,20 +5,19 @@ Evaluation starts from the stored bars after each symbol's cursor, so a cycle th
 again.
 """
 
-import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import polars as pl
-import structlog
 
 from monitor.config.snapshot import Watched
 from monitor.core import policy
+from monitor.core.adjust import rebase
 from monitor.core.bars import BAR_SCHEMA, INSTANT, PRICES
-from monitor.core.evaluate import BEFORE_ALL, Evaluation, Memory, evaluate
-from monitor.core.events import Event, digest
+from monitor.core.evaluate import BEFORE_ALL, Evaluation, Memory, Plan, evaluate
+from monitor.core.events import Event, EventKind, digest
 from monitor.core.policy import Decision, Told
 from monitor.ports import Provider
 from monitor.sessions import Sessions
@@ -31,17 +30,20 @@ _DIFFERS = pl.any_horizontal(
     (pl.col(price) - pl.col(f"{price}_now")).abs() > SAME_PRICE * pl.col(price) for price in PRICES
 )
 
-log = structlog.get_logger()
-
 
 @dataclass
 class Cycle:
-    """What one cycle did: a receipt."""
+    """What one cycle did: a receipt.
+
+    `missing` says of each symbol that was not brought up to date why; `rewritten` has those whose stored history the
+    provider has changed.
+    """
 
     timeframe: str
     asked: int
     evaluated: list[str] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
+    rewritten: list[str] = field(default_factory=list)
     bars: int = 0
     events: list[Event] = field(default_factory=list)
     told: int = 0
@@ -53,7 +55,7 @@ class Cycle:
 
 
 class Pipeline:
-    """Runs cycles against one provider and one pair of stores, one at a time."""
+    """Runs cycles against one provider and one pair of stores; one cycle at a time."""
 
     def __init__(
         self, provider: Provider, bars: BarStore, state: StateStore, sessions: Callable[[str], Sessions]
@@ -62,56 +64,74 @@ class Pipeline:
         self._bars = bars
         self._state = state
         self._sessions = sessions
-        self._one_at_a_time = threading.Lock()
 
     def run_cycle(self, now: datetime, watched: Watched, symbols: Iterable[str]) -> Cycle:
         """Take up every bar of these symbols that has closed by `now` and was not processed yet.
 
         A symbol without bars, or whose bars are unsound, is named in the receipt and tried again by the next cycle.
         """
-        with self._one_at_a_time:
-            asked = sorted(symbols)
-            cycle = Cycle(watched.timeframe.name, len(asked))
-            self._take_up(now, watched, asked, cycle)
-            self._evaluate(now, watched, asked, cycle)
-            newest = {symbol: last for symbol, (_, last) in self._bars.labels(cycle.timeframe, asked).items()}
-            cycle.missing = late(self._sessions, now, watched, asked, newest) | cycle.missing
-            return cycle
+        asked = sorted(symbols)
+        cycle = Cycle(watched.timeframe.name, len(asked))
+        self._take_up(now, watched, asked, cycle)
+        self._evaluate(now, watched, asked, cycle)
+        newest = self._bars.newest_labels(cycle.timeframe, asked)
+        cycle.missing = late(self._sessions, now, watched, asked, newest) | cycle.missing
+        return cycle
 
     def _take_up(self, now: datetime, watched: Watched, symbols: list[str], cycle: Cycle) -> None:
         """Store the closed bars that the provider has and we have not."""
         timeframe = watched.timeframe
         overlap = self._bars.newest(timeframe.name, symbols, OVERLAP)
+        ends = overlap.group_by("symbol").agg(pl.col("ts").first().alias("since"), pl.col("ts").last().alias("newest"))
         since: dict[str, datetime | None] = dict.fromkeys(symbols)
-        since |= dict(overlap.group_by("symbol", maintain_order=True).agg(pl.col("ts").first()).iter_rows())
+        since |= dict(ends.select("symbol", "since").iter_rows())
         bars = self._closed(now, watched, since, cycle)
         both = overlap.join(bars, on=["symbol", "ts"], suffix="_now")
-        changed = sorted(set(both.filter(_DIFFERS)["symbol"]))
-        for symbol in changed:
-            self._replace(now, watched, symbol, cycle)
-        apart = sorted({*bars["symbol"]} & {*overlap["symbol"]} - {*both["symbol"]})
-        cycle.missing |= dict.fromkeys(apart, "the provider's bars do not reach back to the newest stored bar")
-        fresh = bars.filter(~pl.col("symbol").is_in([*changed, *apart])).join(overlap, on=["symbol", "ts"], how="anti")
-        cycle.bars = fresh.height
+        fresh = bars.join(overlap, on=["symbol", "ts"], how="anti").join(ends, on="symbol", how="left")
+        behind = fresh.filter(pl.col("ts") < pl.col("newest"))
+        rewritten = {*both.filter(_DIFFERS)["symbol"], *behind["symbol"]}
+        apart = {*bars["symbol"]} & {*overlap["symbol"]} - {*both["symbol"]}
+        for symbol in sorted(apart):
+            newest = ends.filter(pl.col("symbol") == symbol)["newest"][0]
+            cycle.missing[symbol] = f"its bars begin after {newest:%Y-%m-%d %H:%M} UTC; bars in between are needed too"
+        for symbol in sorted(rewritten):
+            self._rewrite(now, watched, symbol, cycle)
+        fresh = fresh.filter(~pl.col("symbol").is_in(list(rewritten | apart))).select(*BAR_SCHEMA)
+        cycle.bars += fresh.height
         if fresh.height:
             self._bars.write(timeframe.name, fresh)
 
-    def _replace(self, now: datetime, watched: Watched, symbol: str, cycle: Cycle) -> None:
-        """Put the provider's new history of a symbol in the place of the stored one.
+    def _rewrite(self, now: datetime, watched: Watched, symbol: str, cycle: Cycle) -> None:
+        """Take up a symbol's history that the provider has changed, and tell nothing about its past.
 
-        The machines are made again on the new history up to the cursor, silently, before the bars are replaced: cut
-        short in between, the difference is found once more.
+        Bars older than the provider's stay, on its scale where that alone has changed. The machines are made again on
+        the new history before the bars are stored: cut short in between, the difference is found once more.
         """
         timeframe = watched.timeframe
-        whole = self._closed(now, watched, {symbol: None}, cycle)
-        if whole.is_empty():
+        stored = self._bars.newest(timeframe.name, [symbol], None)
+        given = self._closed(now, watched, {symbol: None}, cycle)
+        if given.is_empty() or given["ts"][-1] < stored["ts"][-1]:
+            cycle.missing[symbol] = "its history has changed, and ends before the newest stored bar"
             return
+        history = pl.concat([rebase(stored.filter(pl.col("ts") < given["ts"][0]), stored, given), given])
         cursor = self._state.cursors(timeframe.name).get(symbol)
         if cursor:
-            again = evaluate(whole.filter(pl.col("ts") <= cursor), watched.plan, timeframe, Memory()).memory
-            self._commit(now, watched, replace(again, cursors=Memory().cursors), [])
-        self._bars.replace(timeframe.name, symbol, whole)
-        log.warning("bars.replaced", symbol=symbol, timeframe=timeframe.name, bars=whole.height)
+            again = self._machines(history.filter(pl.col("ts") <= cursor), watched, symbol)
+            self._commit(now, watched, again, [])
+        self._bars.replace(timeframe.name, symbol, history)
+        cycle.rewritten.append(symbol)
+        cycle.bars += history.height - stored.height
+
+    def _machines(self, history: pl.DataFrame, watched: Watched, symbol: str) -> Memory:
+        """The machines after a history: each check armed where it was."""
+        name = watched.timeframe.name
+        states = self._state.memory(name, digest(vars(watched.method)), [symbol]).checks
+        checks = {check.digest: check for check in watched.checks}
+        made = [evaluate(history, Plan.of({}, watched.method), watched.timeframe, Memory()).memory]
+        for (armed_from,), armed in states.group_by("armed_from"):
+            plan = Plan.of({checks[digest]: [symbol] for digest in armed["check"]}, watched.method)
+            made.append(evaluate(history, plan, watched.timeframe, Memory(), armed_from).memory)
+        return Memory(trends=made[0].trends, checks=pl.concat([memory.checks for memory in made]))
 
     def _closed(
         self, now: datetime, watched: Watched, since: Mapping[str, datetime | None], cycle: Cycle
@@ -163,7 +183,7 @@ class Pipeline:
         with_machine = set(memory.trends["symbol"])
         due: dict[str, datetime | None] = {}
         depths: dict[str, int | None] = {}
-        for symbol, (_, newest) in self._bars.labels(watched.timeframe.name, symbols).items():
+        for symbol, newest in self._bars.newest_labels(watched.timeframe.name, symbols).items():
             cursor = cursors.get(symbol)
             fresh = any((check.digest, symbol) not in armed for check, of in watched.checks.items() if symbol in of)
             if cursor is None or newest > cursor or fresh:
@@ -173,26 +193,27 @@ class Pipeline:
 
     def _decide(self, evaluation: Evaluation, watched: Watched) -> list[tuple[Event, str, datetime, list[Decision]]]:
         """A decision for each event and channel, in order of time, so that each knows those before it."""
-        just_told: dict[tuple[str, str, str], datetime] = {}
+        just_told: dict[tuple[str, str, str, bool], tuple[datetime, datetime]] = {}
         decided = []
         for event in evaluation.events:
             routes = watched.routes.get((event.check_digest, event.symbol), ())
             decisions = []
             for channel, merged in policy.merge(routes, event.timeframe).items():
-                pair = (event.check_digest, event.symbol, channel)
-                told = just_told.get(pair) or self._state.told(event, channel)
+                series = (event.check_digest, event.symbol, channel, event.kind is EventKind.EARLY_WARNING)
+                told = just_told.get(series) or self._state.told(event, channel)
                 decision = policy.decide(event, merged, self._told(event, told))
                 if decision.tell:
-                    just_told[pair] = event.closed_at
+                    just_told[series] = event.ts, event.closed_at
                 decisions.append(decision)
             name = watched.names[event.check_digest]
             decided.append((event, name, event.closed_at + watched.grace, decisions))
         return decided
 
-    def _told(self, event: Event, closed_at: datetime | None) -> Told | None:
-        if closed_at is None:
+    def _told(self, event: Event, told: tuple[datetime, datetime] | None) -> Told | None:
+        if told is None:
             return None
-        return Told(closed_at, self._bars.between(event.timeframe, event.symbol, closed_at, event.closed_at))
+        ts, closed_at = told
+        return Told(closed_at, self._bars.between(event.timeframe, event.symbol, ts, event.ts))
 
 
 def closed_bars(
@@ -265,6 +286,7 @@ def look_at(
                     "bar": bar["ts"],
                     "class": bar["bar"],
                     "trend": bar["trend"],
+                    "digest": check.digest,
                     "check": watched.names[check.digest],
                     "now": value if check.condition else bar["trend"],
                     "fires": (check.digest, symbol, bar["ts"]) in fires,

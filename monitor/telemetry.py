@@ -9,10 +9,13 @@ import structlog
 def set_up_logging(level: str, *, as_json: bool = False) -> None:
     """Log to standard error from `level` up; libraries from WARNING, since httpx tells whole URLs below it."""
     terminal = sys.stderr.isatty() and not as_json
-    renderer = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+    renderer = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if terminal
+        else structlog.processors.JSONRenderer()
+    )
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *([] if terminal else [structlog.processors.format_exc_info]),

@@ -1,9 +1,11 @@
 import asyncio
+import os
 import socket
 import ssl
 import sys
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -413,15 +415,22 @@ def test_a_certificate_for_another_name_is_permanent(
     assert receiver.received == []
 
 
-def test_a_server_that_asks_for_a_certificate_of_ours_leaves_the_outcome_unknown(
+def test_tls_that_breaks_after_sending_leaves_the_outcome_unknown(
     tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def break_off() -> None:
+        with tls.wrap_socket(server.accept()[0], server_side=True) as connection:
+            connection.recv(REPLY_LIMIT)
+            os.write(connection.fileno(), b"HTTP/1.1 200 -\r\n\r\n")  # past the encryption
+            connection.recv(1)
+
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "localhost.pem"))
-    tls.verify_mode = ssl.CERT_REQUIRED  # TLS 1.3 says so only after the handshake
     client = GuardedClient(allow_private=True, resolve=answering("127.0.0.1"))
-    with WebhookReceiver(tls=tls) as receiver, pytest.raises(UnknownOutcome, match="certificate required"):
-        exchange(client, f"https://localhost:{receiver.port}/{SECRET}")
-    assert receiver.received == []
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor() as threads:
+        server.settimeout(5)
+        threads.submit(break_off)
+        with pytest.raises(UnknownOutcome, match=r"host localhost broke after sending began: \[SSL"):
+            exchange(client, f"https://localhost:{server.getsockname()[1]}/{SECRET}")
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,7 @@ def test_bars_that_do_not_reach_back_to_the_stored_ones_are_refused_with_the_rea
     path.write_text("Date,Open,High,Low,Close,Volume\n2026-01-09,110,110,110,110,1\n")
     receipt = cycle(world, day(9))
     assert receipt.events == []
-    assert "do not reach back" in receipt.missing["BTC-USD"]
+    assert "bars in between are needed" in receipt.missing["BTC-USD"]
 
 
 def test_the_cooldown_holds_an_event_and_stores_the_reason(world):

@@ -3,8 +3,7 @@
 A new kind is a file beside this one, a member of the union and a case below.
 """
 
-import sys
-from typing import Annotated, assert_never
+from typing import Annotated, TextIO, assert_never
 
 from pydantic import Field
 
@@ -18,14 +17,14 @@ ChannelSettings = Annotated[ConsoleSettings | FileSettings | WebhookSettings, Fi
 __all__ = ["ChannelSettings", "ConsoleSettings", "FileSettings", "WebhookSettings", "build"]
 
 
-def build(name: str, settings: ChannelSettings) -> Channel:
-    """The channel that settings describe.
+def build(name: str, settings: ChannelSettings, console: TextIO) -> Channel:
+    """The channel that settings describe; `console` is the stream of the console kind.
 
     Raises: ConfigError.
     """
     match settings:
         case ConsoleSettings():
-            return Console(name, sys.stdout)
+            return Console(name, console)
         case FileSettings():
             return File(name, settings)
         case WebhookSettings():

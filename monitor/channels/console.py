@@ -3,6 +3,7 @@
 Nothing but the stream knows whether a person has seen it, so a message is sent when the stream has taken it.
 """
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
@@ -39,6 +40,12 @@ class Console:
 
         Raises: TransientFailure.
         """
+        return await asyncio.to_thread(self._write, message_id, payload, now)
+
+    async def aclose(self) -> None:
+        """Nothing to let go of: the stream is not the channel's."""
+
+    def _write(self, message_id: str, payload: bytes, now: datetime) -> str:
         body = unseal(payload)
         stamp = f"{now.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
         try:
@@ -51,9 +58,6 @@ class Console:
         except (OSError, ValueError) as error:  # a closed stream raises ValueError
             raise TransientFailure(f"the console of channel {self.name} cannot be written: {error}") from error
         return "written"
-
-    async def aclose(self) -> None:
-        """Nothing to let go of: the stream is not the channel's."""
 
     def _show(self, stamp: str, severity: str, title: str, lines: list[str]) -> None:
         from rich.console import Console as Terminal  # it loads slowly

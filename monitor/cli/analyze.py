@@ -42,8 +42,7 @@ def analyze(
     as_json: AsJson = False,
 ) -> None:
     """Classify the bars of a file, follow the trend, compute indicators and list events."""
-    import polars as pl
-
+    from monitor.core.bars import BAR_SCHEMA, PRICES
     from monitor.core.checks import Check
     from monitor.core.classify import Method
     from monitor.core.evaluate import Memory, Plan, evaluate
@@ -57,20 +56,16 @@ def analyze(
     _one_of("--fakes", fakes, ("ignore", "break"))
     length = parse_timeframe(timeframe)
     method = Method(method_range, None, confirmation, fakes)  # type: ignore[arg-type]  # checked above
-    columns = [parse_number(text) for text in indicator or []]
+    columns = {text: parse_number(text) for text in indicator or []}
     checks = [Check(method, early_warning=True), *(Check(method, parse_condition(text)) for text in when or [])]
     name = symbol or file.stem
     bars = read_bars(file, name, length, zone)
     plan = Plan.of({check: [name] for check in checks}, method)
-    found = evaluate(bars.with_columns(closed_at="ts").select(*_schema()), plan, length, Memory(), bars["ts"][0])
-    frame = Program.of(columns).apply(found.bars.lazy()).collect(engine="in-memory")
+    found = evaluate(bars.with_columns(closed_at="ts").select(*BAR_SCHEMA), plan, length, Memory(), bars["ts"][0])
+    frame = Program.of(columns.values()).apply(found.bars.lazy()).collect(engine="in-memory")
     names = {check.digest: text for check, text in zip(checks, ["trend", *(when or [])], strict=True)}
-    table = frame.select(
-        "ts",
-        *_prices(),
-        "bar",
-        "trend",
-        *(pl.col(plan.program.column(column)).alias(column.source) for column in columns),
+    table = frame.select("ts", *PRICES, "volume", "bar", "trend").with_columns(
+        frame[plan.program.column(column)].alias(text) for text, column in columns.items()
     )
     _write(table, output)
     if as_json:
@@ -81,18 +76,6 @@ def analyze(
     _print(table, rows, found.events, names)
     if output:
         typer.echo(f"wrote {table.height} bars to {output}")
-
-
-def _schema() -> Sequence[str]:
-    from monitor.core.bars import BAR_SCHEMA
-
-    return list(BAR_SCHEMA)
-
-
-def _prices() -> Sequence[str]:
-    from monitor.core.bars import PRICES
-
-    return [*PRICES, "volume"]
 
 
 def _events(events: Sequence["Event"], names: dict[str, str]) -> list[dict[str, Any]]:
@@ -109,7 +92,7 @@ def _print(table: "pl.DataFrame", rows: int, events: Sequence["Event"], names: d
     print_table(f"{table.height} bars, the newest {newest.height}", table.columns, cells)
     listed = [
         [shown(e.ts), names[e.check_digest], e.kind.replace("_", " "), shown(e.bar["close"])]
-        for e in list(events)[-rows:]
+        for e in events[max(len(events) - rows, 0) :]
     ]
     print_table(f"{len(events)} events, the newest {len(listed)}", ["bar", "check", "event", "close"], listed)
 

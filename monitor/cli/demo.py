@@ -4,9 +4,9 @@ Its parts are real: the bars, the stores, the channels, a process that dies. Wha
 replayed history moves, and the receiver of its webhook, which counts what arrives.
 """
 
+import contextlib
 import http.server
 import json
-import shutil
 import signal
 import subprocess
 import sys
@@ -104,7 +104,11 @@ class Receiver:
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  the base class's name
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(http.server.ThreadingHTTPServer):
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """A sender that was killed is what this receiver is for."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/hook"
 
     def __enter__(self) -> Self:
@@ -125,18 +129,21 @@ def demo(
 
     if keep and keep.exists():
         raise BarwatchError(f"{keep} is there already and was left as it is", "name a new folder with --keep")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     began = time.monotonic()
-    folder = keep or Path(tempfile.mkdtemp(prefix="barwatch-demo-"))
-    try:
-        with Receiver(FATAL) as receiver:
-            _write(folder, receiver.url)
-            first, second = _start(folder), _start(folder)
-            receiver.strike = first.kill
-            _say(as_json, "Replaying the daily bars of AAPL FB GOOG IBM MSFT, 2000 to 2013, through a real Barwatch.")
-            _follow(first, as_json)
-            _say(as_json, "kill -9 while it told of 29 Sep 2000, the day AAPL lost half its value. Starting it again.")
-            _follow(second, as_json)
-            summary = _summary(load_snapshot(folder / "config.toml"), receiver.received)
+    workers: list[subprocess.Popen[str]] = []
+    with contextlib.ExitStack() as stack:
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="barwatch-demo-")))
+        stack.callback(_end, workers)
+        receiver = stack.enter_context(Receiver(FATAL))
+        _write(folder, receiver.url)
+        workers += [_start(folder), _start(folder)]
+        receiver.strike = workers[0].kill
+        _say(as_json, "Replaying the daily bars of AAPL FB GOOG IBM MSFT, 2000 to 2013, through a real Barwatch.")
+        _follow(workers[0], as_json)
+        _say(as_json, "kill -9 while it told of 29 Sep 2000, the day AAPL lost half its value. Starting it again.")
+        _follow(workers[1], as_json)
+        summary = _summary(load_snapshot(folder / "config.toml"), receiver.received)
         summary["seconds"] = round(time.monotonic() - began, 1)
         if as_json:
             print_json(summary)
@@ -144,11 +151,15 @@ def demo(
             _print(summary)
             _explain(folder)
             typer.echo(f"\n{'Kept in' if keep else 'Next: `barwatch init`, and'} {keep or 'a watchlist of your own.'}")
-    finally:
-        if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
     if not summary["ok"]:
         raise typer.Exit(1)
+
+
+def _end(workers: list[subprocess.Popen[str]]) -> None:
+    """Nothing of the demo outlives it, however it ends."""
+    for worker in workers:
+        worker.kill()
+        worker.communicate()
 
 
 def _say(as_json: bool, line: str) -> None:
@@ -156,15 +167,18 @@ def _say(as_json: bool, line: str) -> None:
 
 
 def _write(folder: Path, url: str) -> None:
-    (folder / "watchlists").mkdir(parents=True)
-    (folder / "config.toml").write_text(CONFIG_TEXT.format(url=url), encoding="utf-8")
-    (folder / "watchlists" / "demo.toml").write_text(WATCHLIST_TEXT, encoding="utf-8")
+    try:
+        (folder / "watchlists").mkdir(parents=True)
+        (folder / "config.toml").write_text(CONFIG_TEXT.format(url=url), encoding="utf-8")
+        (folder / "watchlists" / "demo.toml").write_text(WATCHLIST_TEXT, encoding="utf-8")
+    except OSError as error:
+        raise BarwatchError(f"cannot write {folder}: {error.strerror}", "name another folder with --keep") from error
 
 
 def _start(folder: Path) -> subprocess.Popen[str]:
     """A worker that is loaded and waits: both are started at once to save the time of loading one."""
     command = [sys.executable, "-m", "monitor.cli.demo_worker", str(folder)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def _follow(worker: subprocess.Popen[str], as_json: bool) -> None:
@@ -254,7 +268,7 @@ def _print(summary: dict[str, Any]) -> None:
             "delivered": counted(summary["told"]),
             "held": counted(summary["held"]),
             "lost": summary["lost"],
-            "copies": f"{summary['copies']} at the webhook; {summary['unknown_outcomes']} sends were cut short",
+            "copies": f"{summary['copies']} at the webhook; sends cut short by the kill: {summary['unknown_outcomes']}",
             "same id, same bytes": "yes" if summary["same_id_same_bytes"] else "NO",
             "as if never killed": "yes, event for event" if summary["as_all_at_once"] else "NO",
             "took": f"{summary['seconds']} s",

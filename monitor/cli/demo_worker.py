@@ -34,7 +34,8 @@ async def replay(folder: Path) -> None:
     closes = daemon.sessions("XNYS").closed_at(bars["ts"], TIMEFRAMES["1d"])
     bars = bars.with_columns(closed_at=closes).select(*BAR_SCHEMA)
     now = closes[0]
-    sys.stdin.readline()
+    if not sys.stdin.readline():
+        return
     with daemon.assembled(snapshot, ReplayProvider({"1d": bars}), lambda: now) as parts:
         done = max(parts.state.cursors("1d").values(), default=datetime.min.replace(tzinfo=UTC))
         for close in steps(closes.unique().sort().to_list()):

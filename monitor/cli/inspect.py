@@ -44,6 +44,7 @@ def check(
 
     snapshot = load_snapshot(config)
     _known(watchlist, snapshot.watchlists, "watchlist")
+    _known(symbol, {name for one in snapshot.watchlists.values() for name in one.symbols}, "symbol")
     with working("asking the provider"):
         rows, missing = daemon.look(snapshot, watchlist, symbol, daemon.clock())
     if as_json:
@@ -141,6 +142,8 @@ def events(
     if as_json:
         print_json(found)
         return
+    if not found:
+        typer.echo("nothing found", err=True)
     columns = ["bar", "symbol", "timeframe", "check", "event", "close", "trend", "key"]
     print_table(
         "",
@@ -188,7 +191,9 @@ def deliveries(
     if as_json:
         print_json(found)
         return
-    columns = ["bar", "symbol", "timeframe", "check", "event", "channel", "state", "attempts", "reason", "detail"]
+    if not found:
+        typer.echo("nothing found", err=True)
+    columns = ["bar", "symbol", "timeframe", "check", "event", "channel", "state", "why", "message"]
     print_table(
         "",
         columns,
@@ -201,13 +206,21 @@ def deliveries(
                 told["kind"].replace("_", " "),
                 told["channel"],
                 told["state"],
-                told["attempts"],
-                told["reason"],
-                told["detail"],
+                _why(told),
+                told["batch_id"] or "",
             ]
             for told in found
         ],
     )
+
+
+def _why(told: dict[str, Any]) -> str:
+    """Where a delivery stands, in words."""
+    if told["state"] == "pending" and not told["attempts"]:
+        return "waits for its turn, behind earlier ones of its check and symbol"
+    if told["state"] == "pending":
+        return f"attempt {told['attempts']} failed: {told['detail']}; next at {instant(told['not_before'])}"
+    return str(told["detail"])
 
 
 def open_store(snapshot: "Snapshot", kind: str) -> "Database":
@@ -215,7 +228,7 @@ def open_store(snapshot: "Snapshot", kind: str) -> "Database":
     from monitor.config.settings import state_directory
     from monitor.stores.database import StateDirectory
 
-    return StateDirectory(state_directory(snapshot.settings)).open(kind)
+    return StateDirectory(state_directory(snapshot.settings, snapshot.folder)).open(kind)
 
 
 def _watched(snapshot: "Snapshot", timeframe: str, symbol: str) -> "Watched":

@@ -1,5 +1,6 @@
 """Commands that run Barwatch: init, validate, run, once."""
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -124,10 +125,9 @@ def once(
     if at and snapshot.settings.provider.kind != "replay":
         raise ConfigError("--at works with the replay provider only", 'set kind = "replay" in [provider]')
     now = at.replace(tzinfo=UTC) if at else daemon.clock()
-    with (
-        working("evaluating and sending"),
-        daemon.assembled(snapshot, clock=(lambda: now) if at else daemon.clock) as parts,
-    ):
+    clock = (lambda: now) if at else daemon.clock
+    console = sys.stderr if as_json else sys.stdout
+    with working("evaluating and sending"), daemon.assembled(snapshot, clock=clock, console=console) as parts:
         cycles = daemon.once(parts, now)
         waiting = parts.outbox.waiting()
     receipts = [cycle.receipt() for cycle in cycles]
@@ -139,6 +139,8 @@ def once(
         for receipt in receipts:
             for symbol, why in receipt["missing"].items():
                 typer.echo(f"missing {symbol} {receipt['timeframe']}: {why}")
+            for symbol in receipt["rewritten"]:
+                typer.echo(f"rewritten {symbol} {receipt['timeframe']}: its stored bars were changed by the provider")
         for channel, count in waiting.items():
             typer.echo(f"waiting for channel {channel}: {count} (see `barwatch deliveries --state pending`)")
     if any(receipt["missing"] for receipt in receipts) or waiting:

@@ -108,4 +108,4 @@ def _done(what: dict[str, Any], did: str, as_json: bool) -> None:
         return
     typer.echo(f"{what['symbol']} {did} {what['watchlist']}")
     if what.get("check"):
-        typer.echo(f"check {what['check']!r} watches it from its next bar on")
+        typer.echo(f"check {what['check']!r} watches it from the next start or `once` on")

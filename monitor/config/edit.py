@@ -31,7 +31,8 @@ def add_symbol(config: Path, path: Path, symbol: str, check: dict[str, Any] | No
             raise InputError(f"{symbol} is already in {path}", "add a check for it with --when")
         if check is not None:
             checks = document.setdefault("checks", tomlkit.aot())
-            checks.append(tomlkit.item(check))
+            inline = isinstance(checks, tomlkit.items.Array)
+            checks.append(tomlkit.inline_table().update(check) if inline else tomlkit.item(check))
 
     _edit(config, path, change)
 
@@ -59,7 +60,7 @@ def remove_symbol(config: Path, path: Path, symbol: str) -> None:
 
 
 def _edit(config: Path, path: Path, change: Callable[[tomlkit.TOMLDocument], None]) -> None:
-    text = read_text(path, "`barwatch watchlist list` names the watchlists there are")
+    text = read_text(path, "`barwatch watchlist list` names the watchlists there are").rstrip() + "\n"
     try:
         document = tomlkit.parse(text)
     except TOMLKitError as error:

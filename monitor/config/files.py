@@ -1,5 +1,6 @@
 """Reading TOML files into settings, with every mistake told as file:line:column, what was expected and what to do."""
 
+import os
 import tomllib
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
@@ -18,11 +19,11 @@ def read_text(path: Path, hint: str) -> str:
     Raises: ConfigError when it cannot be read.
     """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise ConfigError(f"there is no {path}", hint) from None
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text; save it as UTF-8"
         raise ConfigError(f"cannot read {path}: {reason}", hint) from error
 
 
@@ -46,28 +47,41 @@ def parse(text: str, path: Path) -> dict[str, Any]:
 def mistakes(error: ValidationError, text: str, path: Path, model: type[BaseModel]) -> ConfigError:
     """A validation error in our words, one line for each mistake."""
     written = tomllib.loads(text)
-    lines = []
-    hints = []
+    lines: dict[str, str] = {}
+    hint = ""
     for mistake in error.errors():
         place = _place(mistake["loc"], written)
-        line, column = locate(text, place)
         key = ".".join(map(str, place))
+        variable = "BARWATCH__" + "__".join(map(str, place)).upper()
+        where = f"environment variable {variable}" if variable in os.environ else _where(path, text, place)
+        if mistake["type"] == "too_short" and any(known.startswith(f"{key}.") for known in lines):
+            continue  # what is too short is so because its members were refused
         if mistake["type"] == "extra_forbidden":
-            near = get_close_matches(str(mistake["loc"][-1]), list(_names(model)), 1, 0.5)
-            lines.append(f"{path}:{line}:{column}: unknown key {key!r}")
-            hints += [f"did you mean {near[0]!r}?"] if near else []
+            near = get_close_matches(str(place[-1]), list(_names(model)), 1, 0.5)
+            hint = hint or (f"did you mean {near[0]!r}?" if near else "")
+            lines[key] = f"{where}: unknown key {key!r}"
         else:
-            message = mistake["msg"].removeprefix("Value error, ")
-            lines.append(f"{path}:{line}:{column}: {key}: {message}")
-    return ConfigError("\n".join(lines), hints[0] if hints else "`barwatch validate` checks every file again")
+            said = _SAID.get(mistake["type"], mistake["msg"].removeprefix("Value error, "))
+            came = (
+                f", not {mistake['input']!r}" if mistake["type"] in _SAID and len(repr(mistake["input"])) < 60 else ""
+            )
+            lines[key] = f"{where}: {key or 'the file'}: {said}{came}"
+    return ConfigError("\n".join(lines.values()), hint or "`barwatch validate` checks every file again")
 
 
-def _names(model: type[BaseModel]) -> Iterable[str]:
-    """Every key that a model and the models in it know."""
-    for name, field in model.model_fields.items():
-        yield name
-        for inner in _models(field.annotation):
-            yield from _names(inner)
+_SAID = {
+    "tuple_type": 'expected a list, such as ["a", "b"]',
+    "string_type": 'expected text, such as "a"',
+    "too_short": "must not be empty",
+    "string_pattern_mismatch": "has a character that cannot stand here, or is empty; expected letters, digits, - or _"
+    " (in symbols also . ^ =)",
+    "union_tag_not_found": 'needs kind = "…"',
+}
+
+
+def _where(path: Path, text: str, place: Sequence[str | int]) -> str:
+    line, column = locate(text, place)
+    return f"{path}:{line}:{column}"
 
 
 def _place(loc: Sequence[str | int], written: Any) -> list[str | int]:
@@ -80,6 +94,14 @@ def _place(loc: Sequence[str | int], written: Any) -> list[str | int]:
         place.append(part)
         written = written[part] if isinstance(written, list) and isinstance(part, int) else table.get(part)
     return place
+
+
+def _names(model: type[BaseModel]) -> Iterable[str]:
+    """Every key that a model and the models in it know."""
+    for name, field in model.model_fields.items():
+        yield name
+        for inner in _models(field.annotation):
+            yield from _names(inner)
 
 
 def _models(annotation: Any) -> Iterable[type[BaseModel]]:

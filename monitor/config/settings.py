@@ -6,16 +6,18 @@ A key `x` of section `s` may also be given as the environment variable `BARWATCH
 import os
 from collections.abc import Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from monitor.channels import ChannelSettings, ConsoleSettings
 from monitor.config.files import mistakes, parse, read_text
 from monitor.core.classify import Method
 from monitor.core.timeframe import Timeframe
+from monitor.errors import ConfigError
 from monitor.providers import FilesSettings, ProviderSettings
 
 _PATHS = {"watchlists", "state_directory", "folder", "path"}
@@ -64,6 +66,11 @@ class Settings(BaseSettings):
     method: MethodSettings = MethodSettings()
     channels: dict[Name, ChannelSettings] = {"console": ConsoleSettings(kind="console")}
 
+    @field_validator("provider", mode="before")
+    @classmethod
+    def _files_by_default(cls, provider: Any) -> Any:
+        return {"kind": "files"} | provider if isinstance(provider, dict) else provider
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -83,10 +90,24 @@ def load_settings(path: Path) -> Settings:
     """
     text = read_text(path, "run `barwatch init` to write one, or name it with --config")
     values = parse(text, path)
+    _known_variables()
     try:
         return Settings(**_anchored(values, path.parent.absolute()))
     except ValidationError as error:
         raise mistakes(error, text, path, Settings) from None
+    except SettingsError as error:
+        raise ConfigError(
+            f"environment: {error}", "a section is set key by key, such as BARWATCH__GRACE__DAILY=600"
+        ) from None
+
+
+def _known_variables() -> None:
+    for name in os.environ:
+        section = name.removeprefix("BARWATCH__").split("__")[0].lower()
+        if name.startswith("BARWATCH__") and section not in Settings.model_fields:
+            near = get_close_matches(section, Settings.model_fields, 1, 0.5)
+            hint = f"did you mean BARWATCH__{near[0].upper()}?" if near else "the sections are those of config.toml"
+            raise ConfigError(f"environment variable {name}: there is no {section!r} in the configuration", hint)
 
 
 def _anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -102,10 +123,10 @@ def _anchored(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return anchored
 
 
-def state_directory(settings: Settings) -> Path:
-    """Where the stores are: as configured, else systemd's StateDirectory, else the user's state folder."""
+def state_directory(settings: Settings, folder: Path) -> Path:
+    """Where the stores are: as configured in `folder`, else systemd's StateDirectory, else the user's state folder."""
     if settings.state_directory:
-        return settings.state_directory
+        return folder / settings.state_directory
     if given := os.environ.get("STATE_DIRECTORY"):
         return Path(given)
     base = os.environ.get("XDG_STATE_HOME")

@@ -1,6 +1,6 @@
 """Snapshot: the configuration in force, joined and checked as a whole, in the form that a cycle needs."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from difflib import get_close_matches
@@ -49,13 +49,24 @@ class Watched:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Settings, watchlists and what they amount to; `digest` changes with all that can change an event or a message."""
+    """Settings, watchlists and what they amount to.
+
+    `digest` names it in events: it changes with what is watched, how it is judged and where it is told.
+    """
 
     folder: Path
     settings: Settings
     watchlists: Mapping[str, Watchlist]
     watched: tuple[Watched, ...]
     digest: str
+
+    def pairs(self, name: str) -> Iterator[tuple[str, str, str]]:
+        """The (timeframe, check digest, symbol) of one watchlist."""
+        watchlist, method = self.watchlists[name], self.settings.method.method()
+        for written in watchlist.checks:
+            digest = written.check(method).digest
+            for timeframe in watchlist.timeframes_of(written):
+                yield from ((timeframe.name, digest, symbol) for symbol in written.symbols or watchlist.symbols)
 
 
 def load_snapshot(path: Path, edited: Mapping[Path, str] | None = None) -> Snapshot:

@@ -59,8 +59,8 @@ class CheckSettings(_Keys):
     confirm: Bars = 1
     rearm: Bars = 1
     early_warning: bool = False
-    symbols: tuple[Symbol, ...] | None = None
-    timeframes: tuple[str, ...] | None = None
+    symbols: Annotated[tuple[Symbol, ...], Field(min_length=1)] | None = None
+    timeframes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     channels: tuple[str, ...] | None = None
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ _WHOLE = (2, 3, 4, 5, 6, 7, 8, 10, 15, 20, 25, 30, 50, 100)
 _FORWARD = (*(Fraction(shares) for shares in _WHOLE), Fraction(3, 2), Fraction(4, 3), Fraction(5, 4), Fraction(5, 2))
 RATIOS = tuple(sorted({*_FORWARD, *(1 / ratio for ratio in _FORWARD)}))
 _NEAR = 0.01
+_SAME = 0.005
 
 
 @dataclass(frozen=True)
@@ -59,3 +60,15 @@ def undo_splits(bars: pl.DataFrame, splits: list[Split]) -> pl.DataFrame:
         new = pl.when(pl.col("ts") < ts).then(float(ratio.numerator)).otherwise(new)
         old = pl.when(pl.col("ts") < ts).then(float(ratio.denominator)).otherwise(old)
     return bars.with_columns(pl.col(*PRICES) * old / new, pl.col("volume") * new / old)
+
+
+def rebase(older: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
+    """Older bars on the scale of a history that was given anew, where nothing but its scale has changed.
+
+    Shape: bar frames of one symbol; `before` and `after` are the same bars then and now.
+    """
+    ratios = before.join(after, on="ts", suffix="_now").select(ratio=pl.col("close_now") / pl.col("close"))
+    low, factor, high = ratios.select(low=pl.min("ratio"), middle=pl.median("ratio"), high=pl.max("ratio")).row(0)
+    if factor is None or high - low > _SAME * factor:
+        return older
+    return older.with_columns(pl.col(*PRICES) * factor, pl.col("volume") / factor)

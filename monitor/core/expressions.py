@@ -10,7 +10,7 @@ number. Whatever looks back does so within one symbol.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import pairwise
 from operator import add, and_, mul, or_, sub, truediv
@@ -45,7 +45,7 @@ _DENSE = frozenset(map(Column, PRICES))
 class Expression:
     """A condition or a number that was read from a text; `source` is the text as typed."""
 
-    source: str
+    source: str = field(compare=False)
     root: Node
 
     @property

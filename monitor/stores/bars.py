@@ -62,15 +62,15 @@ class BarStore:
                 found += self._database.rows(newer, (timeframe, symbol, upto))
         return _frame(found)
 
-    def labels(self, timeframe: str, symbols: list[str]) -> dict[str, tuple[datetime, datetime]]:
-        """The first and the newest label of each symbol that has bars."""
-        sql = "SELECT min(ts), max(ts) FROM bars WHERE timeframe = ? AND symbol = ?"
-        ends = {symbol: self._database.rows(sql, (timeframe, symbol))[0] for symbol in symbols}
-        return {s: (from_us(first), from_us(last)) for s, (first, last) in ends.items() if first is not None}
+    def newest_labels(self, timeframe: str, symbols: list[str]) -> dict[str, datetime]:
+        """The newest label of each symbol that has bars."""
+        sql = "SELECT max(ts) FROM bars WHERE timeframe = ? AND symbol = ?"
+        newest = {symbol: self._database.rows(sql, (timeframe, symbol))[0][0] for symbol in symbols}
+        return {symbol: from_us(ts) for symbol, ts in newest.items() if ts is not None}
 
     def between(self, timeframe: str, symbol: str, after: datetime, upto: datetime) -> int:
-        """How many bars closed after one instant and not after another."""
-        sql = "SELECT count(*) FROM bars WHERE timeframe = ? AND symbol = ? AND closed_at > ? AND closed_at <= ?"
+        """How many bars are labelled after one label and not after another."""
+        sql = "SELECT count(*) FROM bars WHERE timeframe = ? AND symbol = ? AND ts > ? AND ts <= ?"
         count: int = self._database.rows(sql, (timeframe, symbol, to_us(after), to_us(upto)))[0][0]
         return count
 

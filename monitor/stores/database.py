@@ -45,7 +45,11 @@ class Database:
             self._refuse_newer(kind)
             if not readonly:
                 self._prepare(kind)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, StoreNewer) as error:
+            if hasattr(self, "connection"):
+                self.connection.close()
+            if isinstance(error, StoreNewer):
+                raise
             raise _ours(error, path) from error
 
     def _refuse_newer(self, kind: str) -> None:
@@ -144,7 +148,7 @@ class StateDirectory:
             ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             self.release()
             raise StoreInUse(
                 f"another Barwatch is using {self.path}", "stop it first, or give this one its own state_directory"
@@ -160,7 +164,7 @@ class StateDirectory:
         """The database of that kind; for writing while held, otherwise only for reading."""
         path = self.path / f"{kind}.db"
         if self._lock is None:
-            if not path.exists():
+            if not path.exists() or path.stat().st_size == 0:
                 raise StoreError(f"there is no store in {self.path} yet", "run `barwatch once` or `barwatch run` first")
             return Database(path, kind, readonly=True)
         if not path.exists():

@@ -37,7 +37,7 @@ class History:
         """The newest deliveries with the kind of their event, newest first; `equal` also takes state and channel."""
         where, parameters = _where({f"d.{name}": value for name, value in equal.items()}, "d.closed_at", since)
         sql = (
-            "SELECT d.*, e.ts, e.kind, e.due_at FROM deliveries d JOIN events e ON e.key = d.event_key "
+            "SELECT d.*, e.due_at FROM deliveries d JOIN events e ON e.key = d.event_key "
             f"WHERE {where} ORDER BY d.key DESC LIMIT :limit"
         )
         return self._records(sql, parameters, limit)

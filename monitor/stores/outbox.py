@@ -10,7 +10,7 @@ batch; its row is committed before the first byte leaves.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -61,16 +61,18 @@ class Due:
     payload: bytes | None
 
 
-_NEXT = """
-    SELECT d.key AS delivery_key, d.channel, d.check_name, d.watchlists, d.severity, d.created_at, d.attempts,
-      b.payload, e.*
-    FROM deliveries d JOIN events e ON e.key = d.event_key LEFT JOIN batches b ON b.id = d.batch_id
-    WHERE d.channel = :channel AND d.state = 'pending' AND d.not_before <= :now
-      AND NOT EXISTS (
+_FIRST_OF_ITS_SERIES = """
+    d.channel = :channel AND d.state = 'pending' AND NOT EXISTS (
         SELECT 1 FROM deliveries f
         WHERE f.check_digest = d.check_digest AND f.symbol = d.symbol AND f.timeframe = d.timeframe
           AND f.channel = d.channel AND f.closed_at < d.closed_at AND f.state IN ('pending', 'inflight')
-      )
+    )
+"""
+_NEXT = f"""
+    SELECT d.key AS delivery_key, d.channel, d.check_name, d.watchlists, d.severity, d.created_at, d.attempts,
+      b.payload, e.*
+    FROM deliveries d JOIN events e ON e.key = d.event_key LEFT JOIN batches b ON b.id = d.batch_id
+    WHERE d.not_before <= :now AND {_FIRST_OF_ITS_SERIES}
     ORDER BY d.key LIMIT 1
 """
 
@@ -96,15 +98,25 @@ class Outbox:
                 (to_us(now), to_us(now), channel),
             ).rowcount
 
+    def give_up(self, channels: Collection[str], before: datetime, now: datetime) -> int:
+        """End what was decided before an instant for a channel that is not among these any more."""
+        with self._database.transaction() as connection:
+            return connection.execute(
+                "UPDATE deliveries SET state = 'dead', detail = 'given up: the channel is not configured any more', "
+                "updated_at = ? WHERE state IN ('pending', 'inflight') AND created_at < ? "
+                "AND channel NOT IN (SELECT value FROM json_each(?))",
+                (to_us(now), to_us(before), json.dumps(sorted(channels))),
+            ).rowcount
+
     def next_due(self, channel: str, now: datetime) -> Due | None:
         """The oldest delivery of a channel that may be sent now; events of one check and symbol stay in order."""
         found = self._database.records(_NEXT, {"channel": channel, "now": to_us(now)})
         return _due(found[0]) if found else None
 
     def next_time(self, channel: str) -> datetime | None:
-        """When the channel's next delivery may be sent."""
-        sql = "SELECT min(not_before) FROM deliveries WHERE channel = ? AND state = 'pending'"
-        earliest = self._database.rows(sql, (channel,))[0][0]
+        """When the next delivery of a channel that waits for no other may be sent."""
+        sql = f"SELECT min(d.not_before) FROM deliveries d WHERE {_FIRST_OF_ITS_SERIES}"
+        earliest = self._database.rows(sql, {"channel": channel})[0][0]
         return None if earliest is None else from_us(earliest)
 
     def waiting(self) -> dict[str, int]:

@@ -87,7 +87,8 @@ _FIRST_STATE = (
     CREATE TABLE deliveries (
         key TEXT NOT NULL PRIMARY KEY, event_key TEXT NOT NULL REFERENCES events (key), channel TEXT NOT NULL,
         check_digest TEXT NOT NULL, check_name TEXT NOT NULL, symbol TEXT NOT NULL, timeframe TEXT NOT NULL,
-        closed_at INTEGER NOT NULL, watchlists TEXT NOT NULL, severity TEXT NOT NULL, state TEXT NOT NULL,
+        ts INTEGER NOT NULL, closed_at INTEGER NOT NULL, kind TEXT NOT NULL,
+        watchlists TEXT NOT NULL, severity TEXT NOT NULL, state TEXT NOT NULL,
         reason TEXT NOT NULL, detail TEXT NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, not_before INTEGER NOT NULL,
         created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL, batch_id TEXT REFERENCES batches (id)
     ) STRICT, WITHOUT ROWID

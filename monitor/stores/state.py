@@ -8,8 +8,8 @@ from datetime import datetime
 import polars as pl
 
 from monitor.core.evaluate import CHECK_STATES, CURSORS, TRENDS, Memory
-from monitor.core.events import Event, delivery_key
-from monitor.core.policy import Decision, Reason
+from monitor.core.events import Event, EventKind, delivery_key
+from monitor.core.policy import Decision
 from monitor.stores.database import Database, from_us, to_us
 
 
@@ -62,15 +62,20 @@ class StateStore:
         rows = self._database.rows("SELECT symbol, cursor FROM cursors WHERE timeframe = ?", (timeframe,))
         return {symbol: from_us(cursor) for symbol, cursor in rows}
 
-    def told(self, event: Event, channel: str) -> datetime | None:
-        """The close of the newest bar for which that check and symbol was told on a channel."""
+    def told(self, event: Event, channel: str) -> tuple[datetime, datetime] | None:
+        """The label and the close of the newest bar for which a channel was told of that check and symbol.
+
+        What never arrived was not told; early warnings and the rest of the trend rule do not hold each other.
+        """
         sql = (
-            "SELECT max(closed_at) FROM deliveries WHERE check_digest = ? AND symbol = ? AND timeframe = ? "
-            "AND channel = ? AND reason = ?"
+            "SELECT ts, closed_at FROM deliveries "
+            "WHERE check_digest = ? AND symbol = ? AND timeframe = ? AND channel = ? AND (kind = ?) = ? "
+            "AND state NOT IN ('suppressed', 'dead') ORDER BY closed_at DESC LIMIT 1"
         )
-        key = (event.check_digest, event.symbol, event.timeframe, channel, Reason.TELL)
-        newest = self._database.rows(sql, key)[0][0]
-        return None if newest is None else from_us(newest)
+        early = EventKind.EARLY_WARNING
+        key = (event.check_digest, event.symbol, event.timeframe, channel, early, event.kind is early)
+        found = self._database.rows(sql, key)
+        return (from_us(found[0][0]), from_us(found[0][1])) if found else None
 
     def commit(self, commit: Commit) -> None:
         """Memory, events and outbox rows in one transaction; what is there already under its key stays as it is."""
@@ -95,15 +100,16 @@ class StateStore:
                 _event_rows(commit, now),
             )
             connection.executemany(
-                "INSERT INTO deliveries (key, event_key, channel, check_digest, check_name, symbol, timeframe, "
-                "closed_at, watchlists, severity, state, reason, detail, not_before, created_at, updated_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                "INSERT INTO deliveries (key, event_key, channel, check_digest, check_name, symbol, timeframe, ts, "
+                "closed_at, kind, watchlists, severity, state, reason, detail, not_before, created_at, updated_at) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
                 _delivery_rows(commit, now),
             )
 
-    def keep_checks(self, watched: Iterable[tuple[str, str, str]]) -> None:
-        """Forget the machine of every (timeframe, check, symbol) that is not watched any more: it would start fresh."""
+    def keep(self, method: str, watched: Iterable[tuple[str, str, str]]) -> None:
+        """Forget the machines of other methods and of each (timeframe, check, symbol) not watched: they start fresh."""
         with self._database.transaction() as connection:
+            connection.execute("DELETE FROM trend_states WHERE method <> ?", (method,))
             connection.execute(
                 "DELETE FROM check_states WHERE (timeframe, check_digest, symbol) NOT IN "
                 "(SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?))",
@@ -130,7 +136,8 @@ def _delivery_rows(commit: Commit, now: int) -> Iterable[tuple[object, ...]]:
         for decision in decisions:
             yield (
                 delivery_key(event.key, decision.channel), event.key, decision.channel, event.check_digest,
-                decision.check, event.symbol, event.timeframe, to_us(event.closed_at), json.dumps(decision.watchlists),
+                decision.check, event.symbol, event.timeframe, to_us(event.ts), to_us(event.closed_at), event.kind,
+                json.dumps(decision.watchlists),
                 decision.severity, "pending" if decision.tell else "suppressed", decision.reason, decision.detail,
                 now, now, now,
             )  # fmt: skip

@@ -1,4 +1,6 @@
 import asyncio
+import io
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ SETTINGS: TypeAdapter[ChannelSettings] = TypeAdapter(ChannelSettings)
     ],
 )
 def test_settings_name_the_kind_of_channel_that_is_built(written: dict[str, Any], kind: type) -> None:
-    channel = build("told", SETTINGS.validate_python(written))
+    channel = build("told", SETTINGS.validate_python(written), io.StringIO())
     assert isinstance(channel, kind)
     assert channel.name == "told"
 
@@ -56,7 +58,7 @@ def test_every_key_of_every_kind_is_described() -> None:
 
 
 def test_the_console_is_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
-    channel = build("told", SETTINGS.validate_python({"kind": "console"}))
+    channel = build("told", SETTINGS.validate_python({"kind": "console"}), sys.stdout)
     payload = channel.seal(Message("m1", "info", "title", (), ()))
     asyncio.run(channel.deliver("m1", payload, datetime(2026, 11, 20, tzinfo=UTC)))
     assert capsys.readouterr().out == "2026-11-20T00:00:00Z info title [m1]\n"

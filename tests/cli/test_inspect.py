@@ -43,7 +43,7 @@ def test_explain_says_why_a_check_fired_and_where_it_went(barwatch, told):
 
 def test_explain_says_why_a_check_did_not_fire(barwatch, told):
     [check] = barwatch("explain", "BTC-USD", "1d", "--config", told.config, "--json").json["checks"]
-    assert check["verdict"] == "did not fire: it is true, as before; it must first be false for 1 bars"
+    assert check["verdict"] == "did not fire: it is true; since it last fired or was armed it has not been false for 1 bars"
 
 
 def test_explain_says_that_a_bar_before_the_arming_cannot_fire(barwatch, told):

@@ -80,9 +80,9 @@ def test_without_a_state_directory_systemds_is_used_else_the_users(tmp_path, mon
     (tmp_path / "config.toml").write_text("")
     settings = load_settings(tmp_path / "config.toml")
     monkeypatch.setenv("XDG_STATE_HOME", "/home/me/.state")
-    assert state_directory(settings) == Path("/home/me/.state/barwatch")
+    assert state_directory(settings, tmp_path) == Path("/home/me/.state/barwatch")
     monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/barwatch")
-    assert state_directory(settings) == Path("/var/lib/barwatch")
+    assert state_directory(settings, tmp_path) == Path("/var/lib/barwatch")
 
 
 def test_no_watchlist_at_all_says_how_to_begin(world):

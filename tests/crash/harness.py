@@ -256,6 +256,7 @@ class Laboratory:
         self._unharmed: dict[tuple[int, bool], Unharmed] = {}
         with self.world(ARMED, armed=False) as world:
             world.once()
+            assert ledger.remembered(world.folder / "state")["cursors"], (world.folder / "log").read_text()
             self._template = world.folder.rename(folder / "template")
 
     @contextlib.contextmanager

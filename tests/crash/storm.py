@@ -37,7 +37,7 @@ class Share:
     def run(self) -> list[Account]:
         with tempfile.TemporaryDirectory(prefix="barwatch-storm-") as folder, Zygote() as zygote:
             laboratory = Laboratory(Path(folder), zygote)
-            accounts = []
+            accounts: list[Account] = []
             if self.every_point:
                 accounts += self._points(laboratory, "first start", FEW, armed=False)
                 accounts += self._points(laboratory, "start with new bars", LATER, armed=True)

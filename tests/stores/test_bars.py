@@ -48,11 +48,11 @@ def test_a_replaced_history_leaves_nothing_of_the_old_one(store):
     assert store.newest("1d", ["A"], None).equals(bars("A", 2))
 
 
-def test_labels_tell_the_first_and_the_newest_bar(store):
+def test_the_newest_label_of_each_symbol_with_bars_is_told(store):
     store.write("1d", bars("A", 3))
-    assert store.labels("1d", ["A", "GONE"]) == {"A": (day(0), day(2))}
+    assert store.newest_labels("1d", ["A", "GONE"]) == {"A": day(2)}
 
 
-def test_bars_between_two_instants_are_counted_by_their_close(store):
+def test_bars_between_two_labels_are_counted(store):
     store.write("1d", bars("A", 6))
-    assert store.between("1d", "A", day(1, 21), day(4, 21)) == 3
+    assert store.between("1d", "A", day(1), day(4)) == 3
