@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from monitor import daemon
 from monitor.dispatcher import FIRST_WAIT, HORIZON, next_wait
 from monitor.stores.database import StateDirectory
 from monitor.stores.history import History
@@ -157,3 +158,67 @@ def test_waits_double_up_to_half_an_hour_and_are_spread(attempt, seconds):
     waits = [next_wait(attempt, None).total_seconds() for _ in range(50)]
     assert all(seconds / 2 <= wait <= seconds for wait in waits)
     assert len(set(waits)) > 1
+
+
+def test_a_delivery_that_waits_for_an_earlier_one_keeps_nobody_awake(world, receiver):
+    world.write_bars([90, 110, 90, 120])
+    receiver.answer(Answer(503, {"retry-after": "3600"}))
+    step(world, day(4))
+    with world.parts(day(4)) as parts:
+        assert parts.outbox.next_due("hook", day(4)) is None
+        assert parts.outbox.next_time("hook") == day(4, 1)
+
+
+def test_what_never_arrived_does_not_start_a_cooldown(world, receiver):
+    world.write_watchlist(WATCHLIST.replace('["file"]', '["hook"]') + 'cooldown = "9 bars"\n')
+    world.write_bars([90, 90])
+    step(world, day(2))
+    receiver.answer(Answer(404))
+    world.write_bars([90, 90, 110])
+    step(world, day(3))
+    world.write_bars([90, 90, 110, 90, 110])
+    step(world, day(5))
+    assert [told["state"] for told in deliveries(world)] == ["sent", "dead"]
+
+
+def running(world, act):
+    """The dispatcher at work while `act` runs in a thread."""
+
+    async def run():
+        stopping = asyncio.Event()
+        dispatching = asyncio.create_task(parts.dispatcher.run(stopping))
+        try:
+            await asyncio.to_thread(act, parts)
+        finally:
+            stopping.set()
+            await asyncio.wait_for(dispatching, 20)
+            await parts.dispatcher.aclose()
+
+    with world.parts() as parts:
+        [watched] = parts.snapshot.watched
+        parts.pipeline.run_cycle(daemon.clock(), watched, watched.markets)
+        asyncio.run(run())
+
+
+def test_the_running_dispatcher_tries_again_by_itself(world, receiver):
+    receiver.answer(Answer(503))
+    running(world, lambda parts: receiver.wait_for(2, 15))
+    assert [told["state"] for told in deliveries(world)] == ["sent"]
+
+
+def test_a_daemon_without_channels_waits_to_be_stopped(tmp_path):
+    world = World(tmp_path, WATCHLIST.replace('["file"]', "[]"), CONFIG.split("[channels")[0])
+    world.write_bars([90])
+    running(world, lambda parts: None)
+
+
+def test_what_waits_for_a_channel_that_is_gone_ends_after_a_day_with_the_reason(world, receiver):
+    receiver.answer(Answer(503))
+    step(world, day(2))
+    world.config.write_text(CONFIG)
+    world.write_watchlist(WATCHLIST)
+    step(world, day(2), sent_at=day(2, 12))
+    assert [told["state"] for told in deliveries(world) if told["channel"] == "hook"] == ["pending"]
+    step(world, day(2), sent_at=day(4))
+    [told] = [told for told in deliveries(world) if told["channel"] == "hook"]
+    assert (told["state"], told["detail"]) == ("dead", "given up: the channel is not configured any more")

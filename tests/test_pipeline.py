@@ -284,3 +284,109 @@ def test_a_changed_method_reads_the_whole_history_again(world):
     world.write_bars([90, 91, 92, 91, 93])
     [event] = cycle(world, day(5)).events
     assert event.evidence == {"previous": "bearish", "state": "bullish", "run": 1}
+
+
+def trim(world, first):
+    """Leave only the newest bars in the file, as a download of a rolling window has them."""
+    path = world.folder / "bars" / "1d" / "BTC-USD.csv"
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([head, *rows[first:]]) + "\n")
+
+
+def closes_stored(world):
+    return [bar["close"] for bar in tables(world)["bars"]]
+
+
+def test_a_correction_in_a_rolling_window_leaves_the_older_bars_alone(world):
+    world.write_bars([90, 91, 92, 93, 94, 95])
+    cycle(world, day(6))
+    world.write_bars([90, 91, 92, 93, 94, 95.5, 96])
+    trim(world, 3)
+    receipt = cycle(world, day(7))
+    assert receipt.rewritten == ["BTC-USD"]
+    assert closes_stored(world) == [90, 91, 92, 93, 94, 95.5, 96]
+
+
+def test_a_new_scale_in_a_rolling_window_is_given_to_the_older_bars_too(world):
+    world.write_bars([80, 82, 84, 86, 88, 90])
+    cycle(world, day(6))
+    world.write_bars([40, 41, 42, 43, 44, 45, 46])
+    trim(world, 3)
+    assert cycle(world, day(7)).events == []
+    assert closes_stored(world) == [40, 41, 42, 43, 44, 45, 46]
+
+
+def test_a_changed_history_that_ends_too_early_is_refused_and_nothing_is_lost(world):
+    world.write_bars([90, 91, 92, 93])
+    cycle(world, day(4))
+    world.write_bars([45, 45.5])
+    receipt = cycle(world, day(4))
+    assert "ends before the newest stored bar" in receipt.missing["BTC-USD"]
+    assert closes_stored(world) == [90, 91, 92, 93]
+
+
+def test_a_bar_that_comes_late_is_taken_up_in_its_place_and_told_in_the_receipt(world):
+    world.write_watchlist(WATCHLIST.replace('when = "close > 100"', 'rule = "trend"'))
+    whole = [90, 91, 92, 91, 90]
+    world.write_bars(whole)
+    path = world.folder / "bars" / "1d" / "BTC-USD.csv"
+    rows = path.read_text().splitlines()
+    path.write_text("\n".join(rows[:4] + rows[5:]) + "\n")
+    cycle(world, day(5))
+    world.write_bars(whole)
+    receipt = cycle(world, day(5))
+    assert (receipt.rewritten, receipt.events) == (["BTC-USD"], [])
+    assert closes_stored(world) == whole
+    [machine] = tables(world)["trend_states"]
+    assert (machine["state"], machine["kind"], machine["run"]) == (-1, -1, 2)
+
+
+def test_a_rewritten_history_goes_on_counting_where_it_was(world):
+    world.write_watchlist(WATCHLIST + "confirm = 3\n")
+    closes = [90, 90, 110, 111, 112]
+    world.write_bars(closes[:4])
+    for known in range(1, 5):
+        cycle(world, day(known))
+    world.write_bars([close * 1.0001 for close in closes])
+    receipt = cycle(world, day(5))
+    assert receipt.rewritten == ["BTC-USD"]
+    assert [event.ts for event in receipt.events] == [day(4)]
+
+
+def test_the_method_can_be_changed_and_changed_back(world):
+    world.write_watchlist(WATCHLIST.replace('when = "close > 100"', 'rule = "trend"'))
+    closes = [90, 91, 92, 91, 90, 91, 92]
+    plain = world.config.read_text()
+    kinds = []
+    for known in range(3, 8):
+        quick = "\n[method]\nconfirmation = 1\n" if known in (4, 5) else ""
+        world.config.write_text(plain + quick)
+        world.write_bars(closes[:known])
+        kinds += [(known, event.kind.value) for event in cycle(world, day(known)).events]
+    assert (7, "trend_reversed") in kinds
+
+
+def test_an_early_warning_does_not_hold_the_reversal_back(world):
+    world.write_watchlist(
+        WATCHLIST.replace('when = "close > 100"', 'rule = "trend"\nearly_warning = true\ncooldown = "9 bars"')
+    )
+    world.write_bars([90])
+    cycle(world, day(1))
+    world.write_bars([90, 91, 92, 91, 90])
+    receipt = cycle(world, day(5))
+    assert [event.kind.value for event in receipt.events] == ["trend_started", "early_warning", "trend_reversed"]
+    assert (receipt.told, receipt.held) == (2, 1)
+
+
+def test_a_condition_with_a_long_memory_finds_one_by_one_what_it_finds_at_once(tmp_path):
+    closes = [105 if i // 4 % 2 else 95 for i in range(60)]
+    stored = []
+    for name, steps in {"one": range(1, 61), "all": (1, 60)}.items():
+        (tmp_path / name).mkdir()
+        world = World(tmp_path / name, WATCHLIST.replace("close > 100", "close > sma(close, 30)"))
+        for step in steps:
+            world.write_bars(closes[:step])
+            cycle(world, day(step))
+        stored.append(tables(world)["events"])
+    assert len(stored[0]) > 2
+    assert stored[0] == stored[1]

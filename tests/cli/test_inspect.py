@@ -43,7 +43,39 @@ def test_explain_says_why_a_check_fired_and_where_it_went(barwatch, told):
 
 def test_explain_says_why_a_check_did_not_fire(barwatch, told):
     [check] = barwatch("explain", "BTC-USD", "1d", "--config", told.config, "--json").json["checks"]
-    assert check["verdict"] == "did not fire: it is true; since it last fired or was armed it has not been false for 1 bars"
+    assert (
+        check["verdict"]
+        == "did not fire: it is true; since it last fired or was armed it has not been false for 1 bars"
+    )
+
+
+def test_explain_counts_towards_a_falling_check_that_waits_for_its_confirmation(barwatch, told):
+    falling = WATCHLIST.replace("close > 100", "close > 115") + 'trigger = "falling"\nconfirm = 3\n'
+    told.write_watchlist(falling)
+    told.write_bars([90, 110, 120, 100, 90])
+    barwatch("once", "--config", told.config, "--at", "2026-01-04")
+    barwatch("once", "--config", told.config, "--at", "2026-01-06")
+    [check] = barwatch("explain", "BTC-USD", "1d", "--config", told.config, "--json").json["checks"]
+    assert check["verdict"] == "did not fire yet: it has been false for 2 of 3 bars"
+    assert check["settled"] is True
+
+
+def test_explain_says_of_a_long_average_that_too_little_history_stands_behind_it(barwatch, told):
+    told.write_watchlist(WATCHLIST.replace("close > 100", "close > sma(close, 50)"))
+    [check] = barwatch("explain", "BTC-USD", "1d", "--config", told.config, "--json").json["checks"]
+    assert check["settled"] is False
+    assert "the condition is unknown here" in check["verdict"]
+
+
+def test_explain_never_says_fired_where_no_event_is_stored(barwatch, world):
+    world.config.write_text(CONFIG + '\n[provider]\nkind = "replay"\n')
+    world.write_bars([90, 90, 90])
+    for at in ("2026-01-02", "2026-01-04"):
+        barwatch("once", "--config", world.config, "--at", at)
+    world.write_bars([90, 110, 90])
+    barwatch("once", "--config", world.config, "--at", "2026-01-04")
+    result = barwatch("explain", "BTC-USD", "1d", "--at", "2026-01-02", "--config", world.config, "--json")
+    assert result.json["checks"][0]["verdict"].startswith("did not fire: by the bars as they are now")
 
 
 def test_explain_says_that_a_bar_before_the_arming_cannot_fire(barwatch, told):

@@ -55,6 +55,43 @@ def test_equal_checks_of_two_watchlists_are_one_with_the_routes_of_both(world):
     assert {route.watchlist for route in one.routes[check.digest, "ETH-USD"]} == {"zzz"}
 
 
+def test_checks_that_differ_in_spelling_alone_are_one(world):
+    (world.folder / "watchlists" / "zzz.toml").write_text(WATCHLIST.replace("close > 100", "(close)>100.0"))
+    assert len(watched(world).checks) == 1
+
+
+def test_an_environment_variable_wins_over_the_file(world, monkeypatch):
+    monkeypatch.setenv("BARWATCH__GRACE__DAILY", "7")
+    assert load_snapshot(world.config).settings.grace.daily == 7
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "what"),
+    [
+        ("BARWATCH__GRACE__DAILY", "soon", "environment variable BARWATCH__GRACE__DAILY"),
+        ("BARWATCH__LOG_LEVLE", "info", "did you mean BARWATCH__LOG_LEVEL"),
+        ("BARWATCH__CHANNELS", "foo", "environment"),
+    ],
+)
+def test_a_mistake_in_the_environment_is_told_as_such(world, monkeypatch, name, value, what):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as refused:
+        load_snapshot(world.config)
+    assert what in f"{refused.value.message} {refused.value.hint}"
+
+
+def test_a_provider_without_a_kind_is_files(world):
+    world.config.write_text(CONFIG + '\n[provider]\nfolder = "elsewhere"\n')
+    assert load_snapshot(world.config).settings.provider.kind == "files"
+
+
+@pytest.mark.parametrize("key", ['symbols = ["SOL-USD"]', "symbols = []"])
+def test_a_check_of_symbols_that_are_not_listed_is_refused(world, key):
+    world.write_watchlist(f"{WATCHLIST}{key}\n")
+    with pytest.raises(ConfigError):
+        load_snapshot(world.config)
+
+
 def test_one_symbol_on_two_markets_is_refused(world):
     (world.folder / "watchlists" / "zzz.toml").write_text(WATCHLIST.replace("24/7", "XNYS"))
     with pytest.raises(ConfigError, match="BTC-USD on market"):

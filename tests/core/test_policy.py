@@ -45,6 +45,11 @@ def test_of_several_routes_to_a_channel_the_highest_severity_and_the_shortest_co
     assert decision.watchlists == ("mine", "us")
 
 
+def test_a_route_without_a_cooldown_is_the_shortest():
+    [routes] = merge([FIVE_BARS, ROUTE, THREE_DAYS], "1d").values()
+    assert decide(EVENT, routes, told(0, 0)).tell
+
+
 def test_routes_to_different_channels_stay_apart():
     assert set(merge([ROUTE, replace(ROUTE, channel="mail")], "1d")) == {"phone", "mail"}
 
