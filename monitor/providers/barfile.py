@@ -20,12 +20,12 @@ from monitor.errors import BarError
 from monitor.providers.labels import read_labels
 
 _NAMES = {
-    "ts": ("datetime", "timestamp", "date", "time", "opentime", "unix", "index", "indexlevel0", ""),
+    "ts": ("datetime", "timestamp", "ts", "date", "time", "opentime", "unix", "index", "indexlevel0", ""),
     "open": ("open", "o", "openprice"),
     "high": ("high", "h", "highprice"),
     "low": ("low", "l", "lowprice"),
     "close": ("close", "c", "closelast", "closeprice", "last", "price"),
-    "volume": ("volume", "vol", "v", "tickvol", "tickvolume"),
+    "volume": ("volume", "tickvol", "tickvolume", "vol", "v"),
     "adjusted": ("adjclose", "adjustedclose", "closeadj", "closeadjusted"),
 }
 _OPTIONAL = ("volume", "adjusted")
@@ -90,10 +90,19 @@ def _csv(text: str) -> _Table:
         cells = pl.read_csv(body.encode(), separator=separator, infer_schema=False)
     except pl.exceptions.PolarsError as error:
         raise _uneven(body, separator, first - 1) from error
+    _refuse_torn(body, separator, len(cells.columns), first)
     if cells.columns[0] == "Price" and cells.height > 1 and cells.item(0, 0) == "Ticker":
         # yfinance writes three lines of header; the third names the index
         cells, first = cells.rename({"Price": cells.item(1, 0) or "Date"}).slice(2), first + 2
     return _Table(cells, "line", first, grouped=separator == ",")
+
+
+def _refuse_torn(body: str, separator: str, width: int, first: int) -> None:
+    """A last line that was cut short may still read as a bar, with a part of a price."""
+    *lines, last = body.split("\n")
+    if last and lines and (found := len(next(csv.reader([last], delimiter=separator)))) < width:
+        line = first - 1 + len(lines)
+        raise BarError(f"line {line} has {found} columns, the header {width}", "the file may not be whole yet")
 
 
 def _uneven(body: str, separator: str, first: int) -> BarError:

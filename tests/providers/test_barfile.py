@@ -295,3 +295,19 @@ def test_five_thousand_rows_are_read_in_order_and_sound(read):
         HEADER + "".join(f"{day},{100 + n % 7},{120 + n % 7},90,{101 + n % 5},{n}\n" for n, day in enumerate(days))
     )
     assert (bars.height, bars["ts"].is_sorted(), violations(bars)) == (5000, True, [])
+
+
+def test_a_last_line_that_was_cut_short_is_named_though_it_could_be_read(read):
+    refused = refusal(read, HEADER + "2026-11-19,10,13,9,12,100\n2026-11-20,12,14,11,13")
+    assert refused.message.endswith("line 3 has 5 columns, the header 6")
+
+
+def test_what_analyze_wrote_can_be_read_again(read):
+    assert read(
+        "ts,open,high,low,close,volume,bar,trend\n2026-11-19T00:00:00Z,10,13,9,12,100,fake,neutral\n"
+    ).rows() == [NINETEENTH]
+
+
+def test_metatraders_tick_volume_counts_where_the_other_is_empty(read):
+    content = "<DATE>\t<OPEN>\t<HIGH>\t<LOW>\t<CLOSE>\t<TICKVOL>\t<VOL>\n2026.11.19\t10\t13\t9\t12\t100\t0\n"
+    assert read(content).rows() == [NINETEENTH]
