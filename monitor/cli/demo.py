@@ -139,7 +139,8 @@ def demo(
         _write(folder, receiver.url)
         workers += [_start(folder), _start(folder)]
         receiver.strike = workers[0].kill
-        _say(as_json, "Replaying the daily bars of AAPL FB GOOG IBM MSFT, 2000 to 2013, through a real Barwatch.")
+        _say(as_json, "Replaying the daily bars of AAPL FB GOOG IBM MSFT through a real Barwatch: 2000 day by day,")
+        _say(as_json, "then to 2013 with one cycle a month, which takes up the bars it missed.")
         _follow(workers[0], as_json)
         _say(as_json, "kill -9 while it told of 29 Sep 2000, the day AAPL lost half its value. Starting it again.")
         _follow(workers[1], as_json)
@@ -163,7 +164,7 @@ def _end(workers: list[subprocess.Popen[str]]) -> None:
 
 
 def _say(as_json: bool, line: str) -> None:
-    typer.echo(f"\n{line}", err=as_json)
+    typer.echo(line, err=as_json)
 
 
 def _write(folder: Path, url: str) -> None:

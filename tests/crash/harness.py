@@ -179,7 +179,7 @@ class World:
         """Kill so many daemons, each within so many seconds and with new bars to work on; the days of bars then."""
         days = ARMED
         for _ in range(kills):
-            days += chance.randint(1, 3)
+            days += chance.randint(2, 8)
             self.grow(days)
             daemon = self.start("run")
             time.sleep(chance.uniform(0, seconds))
