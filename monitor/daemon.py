@@ -209,6 +209,7 @@ class Daemon:
         _, late = await asyncio.wait({dispatching, *self._cycles}, timeout=DRAIN.total_seconds())
         for task in late:
             task.cancel()
+        self._one_at_a_time.shutdown(wait=False, cancel_futures=True)
         self._scheduler.shutdown(wait=False)
         await self._parts.dispatcher.aclose()
         if dispatching.done() and not dispatching.cancelled():
