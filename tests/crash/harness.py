@@ -176,13 +176,13 @@ class World:
         self._look()
 
     def survive(self, kills: int, chance: random.Random, seconds: float) -> int:
-        """Kill so many daemons, each within so many seconds and with new bars to work on; the days of bars then."""
+        """Kill so many daemons, each with new bars to work on for which it needs so many seconds; the days of bars."""
         days = ARMED
         for _ in range(kills):
             days += chance.randint(2, 8)
             self.grow(days)
             daemon = self.start("run")
-            time.sleep(chance.uniform(0, seconds))
+            time.sleep(seconds * chance.uniform(0.1, 0.7))
             self.kill(daemon)
         return days
 
