@@ -139,8 +139,8 @@ def demo(
         _write(folder, receiver.url)
         workers += [_start(folder), _start(folder)]
         receiver.strike = workers[0].kill
-        _say(as_json, "Replaying the daily bars of AAPL FB GOOG IBM MSFT through a real Barwatch: 2000 day by day,")
-        _say(as_json, "then to 2013 with one cycle a month, which takes up the bars it missed.")
+        _say(as_json, "Replaying the daily bars of AAPL FB GOOG IBM MSFT through a real Barwatch: day by day in 2000")
+        _say(as_json, "and around each split, else to 2013 with one cycle a month, which takes up the bars it missed.")
         _follow(workers[0], as_json)
         _say(as_json, "kill -9 while it told of 29 Sep 2000, the day AAPL lost half its value. Starting it again.")
         _follow(workers[1], as_json)

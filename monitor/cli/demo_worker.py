@@ -17,14 +17,14 @@ from monitor.providers.replay import ReplayProvider
 from monitor.providers.sample import sample_bars
 from monitor.telemetry import set_up_logging
 
-DAILY_UNTIL = 2001
+SPLITS = {(2003, 2), (2005, 2), (2005, 3)}
 
 
 def steps(closes: list[datetime]) -> list[datetime]:
-    """The closes at which cycles run: every session at first, then only the last session of each month."""
-    daily = [close for close in closes if close.year < DAILY_UNTIL]
-    later = {(close.year, close.month): close for close in closes if close.year >= DAILY_UNTIL}
-    return [*daily, *later.values()]
+    """The closes at which cycles run: each session in 2000 and around the later splits, else the last of each month."""
+    daily = [close for close in closes if close.year == 2000 or (close.year, close.month) in SPLITS]
+    monthly = {(close.year, close.month): close for close in closes}
+    return sorted({*daily, *monthly.values()})
 
 
 async def replay(folder: Path) -> None:
