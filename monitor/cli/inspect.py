@@ -246,7 +246,7 @@ def _known(name: str | None, names: Any, what: str) -> None:
 
         near = get_close_matches(name, list(names), 1, 0.4)
         raise InputError(
-            f"unknown {what} {name!r}", f"did you mean {near[0]!r}?" if near else f"there: {', '.join(names)}"
+            f"unknown {what} {name!r}", f"did you mean {near[0]!r}?" if near else f"there: {', '.join(sorted(names))}"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Array
 
 from monitor.config.files import read_text
 from monitor.config.snapshot import load_snapshot
@@ -31,8 +32,9 @@ def add_symbol(config: Path, path: Path, symbol: str, check: dict[str, Any] | No
             raise InputError(f"{symbol} is already in {path}", "add a check for it with --when")
         if check is not None:
             checks = document.setdefault("checks", tomlkit.aot())
-            inline = isinstance(checks, tomlkit.items.Array)
-            checks.append(tomlkit.inline_table().update(check) if inline else tomlkit.item(check))
+            table = tomlkit.inline_table() if isinstance(checks, Array) else tomlkit.table()
+            table.update(check)
+            checks.append(table)
 
     _edit(config, path, change)
 
@@ -68,7 +70,8 @@ def _edit(config: Path, path: Path, change: Callable[[tomlkit.TOMLDocument], Non
             f"{path}: not valid TOML: {error}", "mend it first; `barwatch validate` says where"
         ) from error
     change(document)
-    edited = tomlkit.dumps(document)
+    head, mark, tail = tomlkit.dumps(document).rpartition("\n[[checks]]")
+    edited = head + ("" if not mark or head.endswith("\n") else "\n") + mark + tail
     load_snapshot(config, {path: edited})
     _replace(path, edited)
 

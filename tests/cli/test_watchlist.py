@@ -41,6 +41,21 @@ def test_add_with_a_condition_writes_a_check_and_keeps_the_rest(barwatch, mine):
     assert barwatch("validate", "--config", mine.config).code == 0
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'symbols = ["A"]\ntimeframes = ["1d"]\nchannels = []\nchecks = [{name = "a", when = "close > 1"}]\n',
+        COMMENTED + "# the end",
+    ],
+)
+def test_add_writes_a_check_in_whatever_form_the_others_have(barwatch, mine, text):
+    mine.write_watchlist(text)
+    assert barwatch("watchlist", "add", "B", "--when", "close > 2", "--config", mine.config).code == 0
+    after = (mine.folder / "watchlists" / "test.toml").read_text()
+    assert tomllib.loads(after)["checks"][-1]["symbols"] == ["B"]
+    assert "[[checks]]" not in after or "\n\n[[checks]]" in after
+
+
 def test_add_without_a_condition_adds_the_symbol_alone(barwatch, mine):
     barwatch("watchlist", "add", "SOL-USD", "--config", mine.config)
     assert tomllib.loads(text(mine))["symbols"] == ["BTC-USD", "ETH-USD", "SOL-USD"]
