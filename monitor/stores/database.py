@@ -72,7 +72,8 @@ class Database:
                 self.connection.backup(copy)
         import sqlite_utils  # it loads pandas where that is installed
 
-        schema.migrations(kind).apply(sqlite_utils.Database(self.connection))
+        with self.transaction():
+            schema.migrations(kind).apply(sqlite_utils.Database(self.connection))
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -1,3 +1,5 @@
+"""One zygote and one laboratory for all tests of a process."""
+
 from collections.abc import Iterator
 
 import pytest

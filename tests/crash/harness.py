@@ -31,7 +31,7 @@ from tests.receivers import WebhookReceiver
 
 HUNG = 30.0
 ARMED, LATER = 65, 70  # days of bars with which the checks are armed, and with which they then find something
-FIRST_DAY = date(2024, 1, 1)
+FIRST_DAY = date(2010, 1, 1)
 CHANNELS = 2
 SYMBOLS = ("ABC", "DEF", "GHI")
 SECRET = "whsec_YSB0ZXN0IHRoYXQga2lsbHMsIG5vdCBhIHNlY3JldA=="
@@ -239,7 +239,7 @@ def _rows(symbol: str) -> list[str]:
     walk = random.Random(symbol)
     rows = []
     close = 100.0
-    for day in range(1000):
+    for day in range(5000):
         opened, close = close, round(close * walk.uniform(0.96, 1.04), 2)
         high = round(max(opened, close) * walk.uniform(1, 1.01), 2)
         low = round(min(opened, close) * walk.uniform(0.99, 1), 2)

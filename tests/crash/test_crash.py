@@ -42,7 +42,9 @@ def test_a_kill_leaves_no_mark(laboratory: Laboratory, place: dict[str, object])
     assert account.faults == []
 
 
-@pytest.mark.parametrize("name", ["state: CREATE TABLE", "state: COMMIT after INSERT check_states"])
+@pytest.mark.parametrize(
+    "name", ["bars: CREATE UNIQUE", "state: CREATE TABLE", "state: COMMIT after INSERT check_states"]
+)
 def test_a_first_start_that_is_killed_begins_again(laboratory: Laboratory, name: str) -> None:
     with laboratory.world(armed=False) as world:
         assert world.once(name=name), f"it never came there, but to {sorted(set(world.trail()))}"
