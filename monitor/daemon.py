@@ -143,7 +143,8 @@ class Daemon:
         stopping = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, stopping.set)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+                loop.add_signal_handler(number, stopping.set)
         dispatching = asyncio.create_task(self._parts.dispatcher.run(stopping))
         dispatching.add_done_callback(lambda _: stopping.set())
         self._scheduler.start()

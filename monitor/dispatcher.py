@@ -83,7 +83,7 @@ class Dispatcher:
 
     async def _send(self, channel: Channel, due: Due) -> None:
         now = self._clock()
-        payload = due.payload or self._seal(channel, due, now)
+        payload = due.payload if due.payload is not None else self._seal(channel, due, now)
         if not await asyncio.to_thread(self._outbox.claim, due, payload, now):
             return
         try:

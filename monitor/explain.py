@@ -46,7 +46,7 @@ class BarExplained:
     config_digest: str
 
 
-def explain(bars: pl.DataFrame, watched: Watched, checks: Sequence[Check], history: History | None) -> BarExplained:
+def explain(bars: pl.DataFrame, watched: Watched, checks: Sequence[Check], history: History) -> BarExplained:
     """The newest of these bars, explained.
 
     Shape: one symbol's BAR_SCHEMA frame with all its history up to the bar in question.
@@ -70,8 +70,8 @@ def explain(bars: pl.DataFrame, watched: Watched, checks: Sequence[Check], histo
     )
 
 
-def _check(bars: pl.DataFrame, watched: Watched, check: Check, symbol: str, history: History | None) -> CheckExplained:
-    armed = history.armed_from(check.digest, symbol, watched.timeframe.name) if history else None
+def _check(bars: pl.DataFrame, watched: Watched, check: Check, symbol: str, history: History) -> CheckExplained:
+    armed = history.armed_from(check.digest, symbol, watched.timeframe.name)
     plan = Plan.of({check: [symbol]}, watched.method)
     found = evaluate(bars, plan, watched.timeframe, Memory(), armed or BEFORE_ALL)
     now, before = found.bars.row(-1, named=True), found.bars.row(-2, named=True) if bars.height > 1 else {}
@@ -81,6 +81,8 @@ def _check(bars: pl.DataFrame, watched: Watched, check: Check, symbol: str, hist
         verdict = f"fired: {', '.join(event['kind'].replace('_', ' ') for event in recorded)}"
     elif armed and now["ts"] <= armed:
         verdict = f"cannot fire: it is armed from the bar of {armed:%Y-%m-%d %H:%M}, only later bars count"
+    elif armed is None:
+        verdict = "cannot fire: it is not armed yet, the next cycle arms it"
     elif any(event.ts == now["ts"] for event in found.events):
         verdict = "did not fire: by the bars as they are now it would have, but this bar came or changed afterwards"
     else:
@@ -99,18 +101,14 @@ def _check(bars: pl.DataFrame, watched: Watched, check: Check, symbol: str, hist
     )
 
 
-def _recorded(
-    check: Check, watched: Watched, symbol: str, ts: datetime, history: History | None
-) -> list[dict[str, Any]]:
+def _recorded(check: Check, watched: Watched, symbol: str, ts: datetime, history: History) -> list[dict[str, Any]]:
     """The events of a check that were stored for a bar."""
-    if history is None:
-        return []
     found = history.events(limit=100_000, check_digest=check.digest, symbol=symbol, timeframe=watched.timeframe.name)
     return [event for event in found if event["ts"] == ts]
 
 
-def _deliveries(event: dict[str, Any], history: History | None) -> list[dict[str, Any]]:
-    told = history.deliveries(event_key=event["key"]) if history else []
+def _deliveries(event: dict[str, Any], history: History) -> list[dict[str, Any]]:
+    told = history.deliveries(event_key=event["key"])
     names = ("channel", "state", "reason", "detail", "attempts", "updated_at", "batch_id")
     return [{name: delivery[name] for name in names} for delivery in told]
 

@@ -90,7 +90,7 @@ class Pipeline:
         fresh = bars.join(overlap, on=["symbol", "ts"], how="anti").join(ends, on="symbol", how="left")
         behind = fresh.filter(pl.col("ts") < pl.col("newest"))
         rewritten = {*both.filter(_DIFFERS)["symbol"], *behind["symbol"]}
-        apart = {*bars["symbol"]} & {*overlap["symbol"]} - {*both["symbol"]}
+        apart = ({*bars["symbol"]} & {*overlap["symbol"]}) - {*both["symbol"]} - rewritten
         for symbol in sorted(apart):
             newest = ends.filter(pl.col("symbol") == symbol)["newest"][0]
             cycle.missing[symbol] = f"its bars begin after {newest:%Y-%m-%d %H:%M} UTC; bars in between are needed too"
@@ -104,14 +104,14 @@ class Pipeline:
     def _rewrite(self, now: datetime, watched: Watched, symbol: str, cycle: Cycle) -> None:
         """Take up a symbol's history that the provider has changed, and tell nothing about its past.
 
-        Bars older than the provider's stay, on its scale where that alone has changed. The machines are made again on
+        Bars older than the provider's stay where they can be brought to its scale. The machines are made again on
         the new history before the bars are stored: cut short in between, the difference is found once more.
         """
         timeframe = watched.timeframe
         stored = self._bars.newest(timeframe.name, [symbol], None)
         given = self._closed(now, watched, {symbol: None}, cycle)
         if given.is_empty() or given["ts"][-1] < stored["ts"][-1]:
-            cycle.missing[symbol] = "its history has changed, and ends before the newest stored bar"
+            cycle.missing.setdefault(symbol, "its history has changed, and ends before the newest stored bar")
             return
         history = pl.concat([rebase(stored.filter(pl.col("ts") < given["ts"][0]), stored, given), given])
         cursor = self._state.cursors(timeframe.name).get(symbol)

@@ -217,10 +217,10 @@ def deliveries(
 def _why(told: dict[str, Any]) -> str:
     """Where a delivery stands, in words."""
     if told["state"] == "pending" and not told["attempts"]:
-        return "waits for its turn, behind earlier ones of its check and symbol"
+        return "not sent yet"
     if told["state"] == "pending":
         return f"attempt {told['attempts']} failed: {told['detail']}; next at {instant(told['not_before'])}"
-    return str(told["detail"])
+    return "being sent" if told["state"] == "inflight" else str(told["detail"])
 
 
 def open_store(snapshot: "Snapshot", kind: str) -> "Database":

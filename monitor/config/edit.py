@@ -34,6 +34,7 @@ def add_symbol(config: Path, path: Path, symbol: str, check: dict[str, Any] | No
             checks = document.setdefault("checks", tomlkit.aot())
             table = tomlkit.inline_table() if isinstance(checks, Array) else tomlkit.table()
             table.update(check)
+            table.trivia.indent = "" if isinstance(checks, Array) else "\n"
             checks.append(table)
 
     _edit(config, path, change)
@@ -70,8 +71,7 @@ def _edit(config: Path, path: Path, change: Callable[[tomlkit.TOMLDocument], Non
             f"{path}: not valid TOML: {error}", "mend it first; `barwatch validate` says where"
         ) from error
     change(document)
-    head, mark, tail = tomlkit.dumps(document).rpartition("\n[[checks]]")
-    edited = head + ("" if not mark or head.endswith("\n") else "\n") + mark + tail
+    edited = tomlkit.dumps(document)
     load_snapshot(config, {path: edited})
     _replace(path, edited)
 

@@ -44,16 +44,16 @@ def parse(text: str, path: Path) -> dict[str, Any]:
         ) from None
 
 
-def mistakes(error: ValidationError, text: str, path: Path, model: type[BaseModel]) -> ConfigError:
-    """A validation error in our words, one line for each mistake."""
-    written = tomllib.loads(text)
+def mistakes(
+    error: ValidationError, written: dict[str, Any], text: str, path: Path, model: type[BaseModel]
+) -> ConfigError:
+    """A validation error of what is written in a file, or in the environment, in our words: a line for each mistake."""
     lines: dict[str, str] = {}
     hint = ""
     for mistake in error.errors():
         place = _place(mistake["loc"], written)
         key = ".".join(map(str, place))
-        variable = "BARWATCH__" + "__".join(map(str, place)).upper()
-        where = f"environment variable {variable}" if variable in os.environ else _where(path, text, place)
+        where = _variable(place) or _where(path, text, place)
         if mistake["type"] == "too_short" and any(known.startswith(f"{key}.") for known in lines):
             continue  # what is too short is so because its members were refused
         if mistake["type"] == "extra_forbidden":
@@ -62,11 +62,19 @@ def mistakes(error: ValidationError, text: str, path: Path, model: type[BaseMode
             lines[key] = f"{where}: unknown key {key!r}"
         else:
             said = _SAID.get(mistake["type"], mistake["msg"].removeprefix("Value error, "))
-            came = (
-                f", not {mistake['input']!r}" if mistake["type"] in _SAID and len(repr(mistake["input"])) < 60 else ""
-            )
+            came = f", not {str(mistake['input'])[:40]!r}" if mistake["type"] == "string_pattern_mismatch" else ""
             lines[key] = f"{where}: {key or 'the file'}: {said}{came}"
     return ConfigError("\n".join(lines.values()), hint or "`barwatch validate` checks every file again")
+
+
+def _variable(place: Sequence[str | int]) -> str:
+    """The environment variable that set a place or what is around it, as words for an error; empty without one."""
+    names = {name.upper(): name for name in os.environ}
+    for length in range(len(place), 0, -1):
+        name = "BARWATCH__" + "__".join(map(str, place[:length])).upper()
+        if name in names:
+            return f"environment variable {names[name]}"
+    return ""
 
 
 _SAID = {

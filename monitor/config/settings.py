@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     @field_validator("provider", mode="before")
     @classmethod
     def _files_by_default(cls, provider: Any) -> Any:
-        return {"kind": "files"} | provider if isinstance(provider, dict) else provider
+        return {"kind": "files"} | provider if isinstance(provider, dict) else provider  # from the environment alone
 
     @classmethod
     def settings_customise_sources(
@@ -90,11 +90,13 @@ def load_settings(path: Path) -> Settings:
     """
     text = read_text(path, "run `barwatch init` to write one, or name it with --config")
     values = parse(text, path)
+    if isinstance(values.get("provider"), dict):
+        values["provider"].setdefault("kind", "files")
     _known_variables()
     try:
         return Settings(**_anchored(values, path.parent.absolute()))
     except ValidationError as error:
-        raise mistakes(error, text, path, Settings) from None
+        raise mistakes(error, values, text, path, Settings) from None
     except SettingsError as error:
         raise ConfigError(
             f"environment: {error}", "a section is set key by key, such as BARWATCH__GRACE__DAILY=600"

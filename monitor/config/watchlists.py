@@ -134,10 +134,11 @@ def read_watchlist(text: str, path: Path, method: Method) -> tuple[Watchlist, di
 
     Raises: ConfigError naming file, line and column.
     """
+    written = parse(text, path)
     try:
-        watchlist = Watchlist(**parse(text, path))
+        watchlist = Watchlist(**written)
     except ValidationError as error:
-        raise mistakes(error, text, path, Watchlist) from None
+        raise mistakes(error, written, text, path, Watchlist) from None
     checks = {}
     for place, settings in enumerate(watchlist.checks):
         try:

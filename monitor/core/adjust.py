@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from statistics import median_high
 
 import polars as pl
 
@@ -20,6 +21,7 @@ _FORWARD = (*(Fraction(shares) for shares in _WHOLE), Fraction(3, 2), Fraction(4
 RATIOS = tuple(sorted({*_FORWARD, *(1 / ratio for ratio in _FORWARD)}))
 _NEAR = 0.01
 _SAME = 0.005
+_BESIDE = 5
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,15 @@ def undo_splits(bars: pl.DataFrame, splits: list[Split]) -> pl.DataFrame:
 
 
 def rebase(older: pl.DataFrame, before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
-    """Older bars on the scale of a history that was given anew, where nothing but its scale has changed.
+    """Older bars on the scale of a history that was given anew; none where that scale cannot be told.
 
-    Shape: bar frames of one symbol; `before` and `after` are the same bars then and now.
+    The oldest bars that both histories have lie beside the older ones: what happened to most of them holds for those.
+    Shape: bar frames of one symbol, in order; `before` and `after` are its history then and now.
     """
-    ratios = before.join(after, on="ts", suffix="_now").select(ratio=pl.col("close_now") / pl.col("close"))
-    low, factor, high = ratios.select(low=pl.min("ratio"), middle=pl.median("ratio"), high=pl.max("ratio")).row(0)
-    if factor is None or high - low > _SAME * factor:
-        return older
+    both = before.join(after, on="ts", suffix="_now", maintain_order="left").head(_BESIDE)
+    ratios = both.select(pl.col("close_now") / pl.col("close")).to_series().to_list()
+    factor = median_high(ratios) if ratios else 1.0
+    agreeing = sum(abs(ratio / factor - 1) <= _SAME for ratio in ratios)
+    if agreeing < 2 or 2 * agreeing <= len(ratios):
+        return older.clear()
     return older.with_columns(pl.col(*PRICES) * factor, pl.col("volume") / factor)

@@ -90,19 +90,22 @@ def _csv(text: str) -> _Table:
         cells = pl.read_csv(body.encode(), separator=separator, infer_schema=False)
     except pl.exceptions.PolarsError as error:
         raise _uneven(body, separator, first - 1) from error
-    _refuse_torn(body, separator, len(cells.columns), first)
+    _refuse_torn(body, separator, first)
     if cells.columns[0] == "Price" and cells.height > 1 and cells.item(0, 0) == "Ticker":
         # yfinance writes three lines of header; the third names the index
         cells, first = cells.rename({"Price": cells.item(1, 0) or "Date"}).slice(2), first + 2
     return _Table(cells, "line", first, grouped=separator == ",")
 
 
-def _refuse_torn(body: str, separator: str, width: int, first: int) -> None:
+def _refuse_torn(body: str, separator: str, first: int) -> None:
     """A last line that was cut short may still read as a bar, with a part of a price."""
     *lines, last = body.split("\n")
-    if last and lines and (found := len(next(csv.reader([last], delimiter=separator)))) < width:
+    if not last.strip() or len(lines) < 2:
+        return
+    width, found = (len(next(csv.reader([line], delimiter=separator))) for line in (lines[-1], last))
+    if found < width:
         line = first - 1 + len(lines)
-        raise BarError(f"line {line} has {found} columns, the header {width}", "the file may not be whole yet")
+        raise BarError(f"line {line} has {found} columns, the line before it {width}", "the file may not be whole yet")
 
 
 def _uneven(body: str, separator: str, first: int) -> BarError:

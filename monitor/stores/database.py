@@ -154,6 +154,11 @@ class StateDirectory:
             raise StoreInUse(
                 f"another Barwatch is using {self.path}", "stop it first, or give this one its own state_directory"
             ) from error
+        except OSError as error:
+            self.release()
+            raise StoreError(
+                f"cannot lock {self.path}: {error.strerror}", "put state_directory on a local disk"
+            ) from error
         return self
 
     def release(self) -> None:

@@ -93,8 +93,8 @@ class Outbox:
                 (Outcome.UNKNOWN, to_us(now), channel),
             )
             return connection.execute(
-                "UPDATE deliveries SET state = 'pending', not_before = ?, updated_at = ? "
-                "WHERE channel = ? AND state = 'inflight'",
+                "UPDATE deliveries SET state = 'pending', detail = 'the process ended during the send', "
+                "not_before = ?, updated_at = ? WHERE channel = ? AND state = 'inflight'",
                 (to_us(now), to_us(now), channel),
             ).rowcount
 

@@ -62,9 +62,18 @@ def test_explain_counts_towards_a_falling_check_that_waits_for_its_confirmation(
 
 def test_explain_says_of_a_long_average_that_too_little_history_stands_behind_it(barwatch, told):
     told.write_watchlist(WATCHLIST.replace("close > 100", "close > sma(close, 50)"))
+    barwatch("once", "--config", told.config, "--at", "2026-01-03")
+    told.write_bars([90, 110, 120, 130])
+    barwatch("once", "--config", told.config, "--at", "2026-01-05")
     [check] = barwatch("explain", "BTC-USD", "1d", "--config", told.config, "--json").json["checks"]
     assert check["settled"] is False
     assert "the condition is unknown here" in check["verdict"]
+
+
+def test_explain_of_a_check_added_since_says_that_it_is_not_armed_yet(barwatch, told):
+    told.write_watchlist(WATCHLIST.replace("close > 100", "close > 7"))
+    [check] = barwatch("explain", "BTC-USD", "1d", "--config", told.config, "--json").json["checks"]
+    assert check["verdict"] == "cannot fire: it is not armed yet, the next cycle arms it"
 
 
 def test_explain_never_says_fired_where_no_event_is_stored(barwatch, world):

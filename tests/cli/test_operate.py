@@ -91,6 +91,14 @@ def test_a_secret_in_a_wrong_key_is_not_repeated(barwatch, world):
     assert "CANARY" not in result.err + result.out
 
 
+@pytest.mark.parametrize("key", ['url = "https://host/CANARY"', 'secret = ["CANARY"]\nkind = "webhook"'])
+def test_a_secret_beside_a_mistake_is_not_repeated(barwatch, world, key):
+    world.config.write_text(f"[channels.hook]\n{key}\n")
+    result = barwatch("validate", "--config", world.config)
+    assert result.code == 78
+    assert "CANARY" not in result.err + result.out
+
+
 def test_an_environment_variable_wins_over_the_file(barwatch, world, monkeypatch):
     monkeypatch.setenv("BARWATCH__PROVIDER__KIND", "replay")
     assert barwatch("validate", "--config", world.config, "--json").json["provider"] == "replay"

@@ -299,7 +299,7 @@ def test_five_thousand_rows_are_read_in_order_and_sound(read):
 
 def test_a_last_line_that_was_cut_short_is_named_though_it_could_be_read(read):
     refused = refusal(read, HEADER + "2026-11-19,10,13,9,12,100\n2026-11-20,12,14,11,13")
-    assert refused.message.endswith("line 3 has 5 columns, the header 6")
+    assert refused.message.endswith("line 3 has 5 columns, the line before it 6")
 
 
 def test_what_analyze_wrote_can_be_read_again(read):
