@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from monitor import daemon
-from monitor.dispatcher import FIRST_WAIT, HORIZON, next_wait
+from monitor.dispatcher import FIRST_WAIT, HORIZON, Dispatcher, next_wait
 from monitor.stores.database import StateDirectory
 from monitor.stores.history import History
 from tests.receivers import Answer, WebhookReceiver
@@ -222,3 +222,36 @@ def test_what_waits_for_a_channel_that_is_gone_ends_after_a_day_with_the_reason(
     step(world, day(2), sent_at=day(4))
     [told] = [told for told in deliveries(world) if told["channel"] == "hook"]
     assert (told["state"], told["detail"]) == ("dead", "given up: the channel is not configured any more")
+
+
+class Faulty:
+    """A channel with a bug: in `seal`, or else in `deliver`."""
+
+    name = "hook"
+
+    def __init__(self, where):
+        self.where = where
+
+    def seal(self, message):
+        if self.where == "seal":
+            raise ValueError("a bug")
+        return b"sealed"
+
+    async def deliver(self, message_id, payload, now):
+        raise ValueError("a bug")
+
+    async def aclose(self):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("where", "state", "outcome"), [("seal", "dead", "permanent"), ("deliver", "pending", "unknown")]
+)
+def test_a_bug_of_a_channel_ends_in_a_recorded_outcome(world, where, state, outcome):
+    with world.parts(day(2)) as parts:
+        [watched] = parts.snapshot.watched
+        parts.pipeline.run_cycle(day(2), watched, watched.markets)
+        asyncio.run(Dispatcher(parts.outbox, {"hook": Faulty(where)}, lambda: day(2)).drain())
+    [told] = deliveries(world)
+    assert told["state"] == state
+    assert attempts(world, told["batch_id"]) == [outcome]
