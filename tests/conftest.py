@@ -5,6 +5,8 @@ import os
 import pytest
 import structlog
 
+from tests.receivers import WebhookReceiver
+
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch):
@@ -13,3 +15,9 @@ def clean(monkeypatch):
             monkeypatch.delenv(name)
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture
+def receiver():
+    with WebhookReceiver() as opened:
+        yield opened

@@ -10,14 +10,8 @@ from monitor import daemon
 from monitor.daemon import Daemon
 from monitor.errors import StoreInUse
 from monitor.telemetry import set_up_logging
-from tests.receivers import Answer, WebhookReceiver
+from tests.receivers import Answer
 from tests.worlds import CONFIG, START, WATCHLIST, World
-
-
-@pytest.fixture
-def receiver():
-    with WebhookReceiver() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -8,16 +8,10 @@ from monitor import daemon
 from monitor.dispatcher import FIRST_WAIT, HORIZON, Dispatcher, next_wait
 from monitor.stores.database import StateDirectory
 from monitor.stores.history import History
-from tests.receivers import Answer, WebhookReceiver
+from tests.receivers import Answer
 from tests.worlds import CONFIG, WATCHLIST, World, day
 
 SECRET = "whsec_c2VjcmV0IG9mIHRoZSBsb29wYmFjayByZWNlaXZlcg=="
-
-
-@pytest.fixture
-def receiver():
-    with WebhookReceiver() as opened:
-        yield opened
 
 
 @pytest.fixture

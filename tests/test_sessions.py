@@ -183,7 +183,7 @@ def test_past_the_calendar_the_next_close_is_one_length_away():
 @given(
     st.sampled_from(["XNYS", "XHKG", "XSHG", "CMES", "24/7"]),
     st.sampled_from(sorted(TIMEFRAMES)),
-    st.datetimes(datetime(2001, 1, 1), datetime(2026, 6, 1)),  # noqa: DTZ001
+    st.datetimes(datetime(2001, 1, 1), datetime(2026, 6, 1)),  # noqa: DTZ001  naive on purpose
 )
 def test_newest_and_next_enclose_the_instant_and_agree_with_closed_at(market, timeframe, naive):
     now, bars = naive.replace(tzinfo=UTC), sessions(market)

@@ -7,6 +7,7 @@ import typer
 
 from monitor.cli.output import (
     CONFIG,
+    TIMES,
     AsJson,
     ConfigPath,
     instant,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from monitor.explain import BarExplained
     from monitor.stores.database import Database
 
-TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 Since = Annotated[
     datetime | None, typer.Option(formats=TIMES, help="Only bars that closed at or after this time, UTC.")
 ]

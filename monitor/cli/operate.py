@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from monitor.cli.output import CONFIG, AsJson, ConfigPath, instant, print_json, print_pairs, print_table, working
+from monitor.cli.output import CONFIG, TIMES, AsJson, ConfigPath, instant, print_json, print_pairs, print_table, working
 from monitor.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def once(
     at: Annotated[
         datetime | None,
         typer.Option(
-            formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"],
+            formats=TIMES,
             help="Act as if it were this time, UTC; for the replay provider.",
         ),
     ] = None,

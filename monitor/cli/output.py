@@ -16,6 +16,7 @@ ConfigPath = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 CONFIG = Path("config.toml")
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
 
 def print_json(value: Any) -> None:

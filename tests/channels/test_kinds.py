@@ -49,7 +49,7 @@ def test_an_unknown_kind_or_key_and_a_missing_one_are_refused(written: dict[str,
 def test_settings_cannot_be_changed() -> None:
     settings = SETTINGS.validate_python({"kind": "file", "path": "a"})
     with pytest.raises(ValidationError):
-        settings.path = Path("b")  # type: ignore[union-attr, misc]
+        settings.path = Path("b")  # type: ignore[union-attr, misc]  # that it cannot be set is the test
 
 
 def test_every_key_of_every_kind_is_described() -> None:

@@ -8,7 +8,7 @@ def classes(bars, *, body=False, min_volume_ratio=None):
     """+1, −1, 0 for each bar, None for the first."""
     found = [None]
     for i in range(1, len(bars)):
-        o, h, l, c, _ = bars[i - 1]  # noqa: E741
+        o, h, l, c, _ = bars[i - 1]  # noqa: E741  open, high, low, close
         top, bottom = (max(o, c), min(o, c)) if body else (h, l)
         close = bars[i][3]
         kind = 1 if close > top else -1 if close < bottom else 0

@@ -254,7 +254,7 @@ PRICES = {"Open": [10, 12], "High": [13.0, 14.0], "Low": [9, 11], "Close": [12.0
     "dates",
     [
         [date(2026, 11, 19), date(2026, 11, 20)],
-        [datetime(2026, 11, 19), datetime(2026, 11, 20)],  # noqa: DTZ001
+        [datetime(2026, 11, 19), datetime(2026, 11, 20)],  # noqa: DTZ001  naive on purpose
         ["2026-11-19", "2026-11-20"],
         [1795046400, 1795132800],
     ],
@@ -269,7 +269,7 @@ def test_a_parquet_file_is_read_whatever_the_type_of_its_dates(tmp_path, dates):
     [("1d", ["2026-11-19 00:00", "2026-11-20 00:00"]), ("1h", ["2026-11-19 05:00", "2026-11-20 05:00"])],
 )
 def test_a_zoned_parquet_time_is_a_date_for_daily_bars_and_an_instant_for_others(tmp_path, timeframe, labels):
-    midnights = pl.Series([datetime(2026, 11, 19), datetime(2026, 11, 20)])  # noqa: DTZ001
+    midnights = pl.Series([datetime(2026, 11, 19), datetime(2026, 11, 20)])  # noqa: DTZ001  naive on purpose
     zoned = midnights.dt.replace_time_zone("America/New_York")
     path = parquet(tmp_path / "X.parquet", __index_level_0__=zoned, **PRICES)
     ts = read_bars(path, "X", TIMEFRAMES[timeframe])["ts"]

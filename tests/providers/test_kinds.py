@@ -33,7 +33,7 @@ def test_what_cannot_be_meant_is_refused(written, said):
 
 def test_settings_do_not_change():
     with pytest.raises(ValidationError, match="frozen"):
-        FilesSettings(kind="files").folder = Path("y")  # type: ignore[misc]
+        FilesSettings(kind="files").folder = Path("y")  # type: ignore[misc]  # that it cannot be set is the test
 
 
 @pytest.mark.parametrize("settings", [FilesSettings, ReplaySettings])

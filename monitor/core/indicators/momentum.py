@@ -188,7 +188,7 @@ def vortex(high: pl.Expr, low: pl.Expr, close: pl.Expr, length: Length = 14) -> 
 
 
 @indicator("Balance of power: (close − open) / (high − low).", unit="−1–1", lookback=lambda: 0)
-def bop(open: pl.Expr, high: pl.Expr, low: pl.Expr, close: pl.Expr) -> pl.Expr:  # noqa: A002
+def bop(open: pl.Expr, high: pl.Expr, low: pl.Expr, close: pl.Expr) -> pl.Expr:  # noqa: A002  the column is called so
     return ta.bop(open, high, low, close)
 
 
