@@ -6,7 +6,9 @@ BarwatchError
 │   ├── ConditionError   a condition, at a column
 │   └── BarError         rows of market data
 ├── ProviderError        market data cannot be had now
-│   └── UnknownSymbol    the provider has no such symbol or timeframe
+│   ├── UnknownSymbol    the provider has no such symbol or timeframe
+│   ├── Unreachable      the provider as a whole does not answer, or not sensibly
+│   └── RateLimited      the provider asks to be left alone
 ├── StoreError           the state directory or a database cannot be used
 │   ├── StoreInUse       another process holds the store
 │   └── StoreNewer       the store was written by a newer version
@@ -66,6 +68,18 @@ class ProviderError(BarwatchError):
 
 class UnknownSymbol(ProviderError):
     """The provider has no such symbol, or not at that timeframe."""
+
+
+class Unreachable(ProviderError):
+    """The provider as a whole does not answer, or not sensibly: nothing follows for the symbol asked for."""
+
+
+class RateLimited(ProviderError):
+    """The provider asks to be left alone, until `retry_after` where it named a time."""
+
+    def __init__(self, message: str, hint: str = "", retry_after: timedelta | None = None) -> None:
+        super().__init__(message, hint)
+        self.retry_after = retry_after
 
 
 class StoreError(BarwatchError):

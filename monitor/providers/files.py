@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from monitor.core.bars import RAW_SCHEMA
-from monitor.core.timeframe import Timeframe
+from monitor.core.timeframe import TIMEFRAMES, Timeframe
 from monitor.errors import BarwatchError, ProviderError, UnknownSymbol
 from monitor.ports import Fetched
 from monitor.providers.barfile import read_bars
@@ -38,10 +38,21 @@ class FilesProvider:
     """
 
     name = "files"
+    native = frozenset(TIMEFRAMES)
+    batch = 100_000
 
     def __init__(self, folder: Path, zone: str | None = None) -> None:
         self._folder = folder
         self._zone = zone
+
+    def lag(self, market: str, timeframe: Timeframe) -> timedelta:
+        return timedelta(0)
+
+    def lookback(self, timeframe: Timeframe) -> timedelta | None:
+        return None
+
+    def close(self) -> None:
+        pass
 
     def fetch(self, since: Mapping[str, datetime | None], timeframe: Timeframe, now: datetime) -> Fetched:
         """The bars of each symbol's file labelled at or after its `since`.

@@ -2,12 +2,12 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
 from monitor.core.bars import RAW_SCHEMA
-from monitor.core.timeframe import Timeframe
+from monitor.core.timeframe import TIMEFRAMES, Timeframe
 from monitor.errors import BarwatchError, UnknownSymbol
 from monitor.ports import Fetched
 
@@ -19,6 +19,8 @@ class ReplayProvider:
     """
 
     name = "replay"
+    native = frozenset(TIMEFRAMES)
+    batch = 100_000
 
     def __init__(self, history: Mapping[str, pl.DataFrame]) -> None:
         self._bars: dict[tuple[str, str], pl.DataFrame] = {}
@@ -27,6 +29,15 @@ class ReplayProvider:
             for (symbol,), bars in frame.sort("ts").group_by("symbol", maintain_order=True):
                 self._bars[timeframe, str(symbol)] = bars.select(*RAW_SCHEMA)
                 self._served[timeframe, str(symbol)] = bars["closed_at"].cum_max()
+
+    def lag(self, market: str, timeframe: Timeframe) -> timedelta:
+        return timedelta(0)
+
+    def lookback(self, timeframe: Timeframe) -> timedelta | None:
+        return None
+
+    def close(self) -> None:
+        pass
 
     def fetch(self, since: Mapping[str, datetime | None], timeframe: Timeframe, now: datetime) -> Fetched:
         """The stored bars labelled at or after `since` that had closed by `now`, as had all before them.
