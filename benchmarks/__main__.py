@@ -1,6 +1,6 @@
 """`python -m benchmarks [--symbols N]`: each figure as a ratio to a peer on the same data in the same run.
 
-The peers need the extra `dev`: TA-Lib called per symbol from Python, pandas, a bare Python process.
+The peers need the extra `dev`: TA-Lib called per symbol from Python, exchange_calendars, pandas, a bare Python process.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from monitor.core.evaluate import Memory, Plan, evaluate
 from monitor.core.expressions import parse_condition
 from monitor.core.timeframe import TIMEFRAMES
 from monitor.providers.barfile import read_bars
+from monitor.sessions import Sessions
 
 BARS = 500
 DAY = TIMEFRAMES["1d"]
@@ -131,6 +132,30 @@ def reading() -> tuple[float, float]:
     return mine, theirs
 
 
+def ending() -> tuple[float, float]:
+    """The ends of a million bars of five minutes, and the same by exchange_calendars and numpy."""
+    import pandas as pd
+    from exchange_calendars import get_calendar
+
+    length, first, last = TIMEFRAMES["5m"], date(1974, 1, 1), date(2026, 1, 1)
+    known = Sessions("XNYS", first, last)
+    calendar = get_calendar("XNYS", start=first.isoformat(), end=last.isoformat(), side="left")
+    labels = known.grid(length, datetime(1974, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))["label"]
+    minutes = pd.DatetimeIndex(labels.to_numpy()).tz_localize("UTC").as_unit("ns")
+
+    def ours() -> np.ndarray:
+        return known.closed_at(labels, length).to_numpy()
+
+    def peer() -> np.ndarray:
+        closes = calendar.closes.loc[calendar.minutes_to_sessions(minutes)]
+        return np.minimum((minutes + length.length).to_numpy("M8[ns]"), closes.to_numpy("M8[ns]"))
+
+    if not np.array_equal(ours(), peer()):
+        raise SystemExit("the two ways disagree")
+    mine, theirs = best(3, ours, peer)
+    return mine, theirs
+
+
 def starting(*words: str) -> tuple[float, float]:
     """A command from start to end, and a Python process that does nothing."""
 
@@ -152,6 +177,7 @@ def main() -> None:
             symbols, symbols
         ),
         f"the same, {symbols // 100} symbols new / TA-Lib loop": lambda: evaluation(symbols, symbols // 100),
+        "ends of 1 M bars of 5 minutes / exchange_calendars": ending,
         "read and check a CSV of 5,000 bars / pandas.read_csv": reading,
         "barwatch --help / python -c pass": lambda: starting("--help"),
         "barwatch validate / python -c pass": lambda: starting("validate", "--config", config),

@@ -1,132 +1,45 @@
-"""The daemon: composition root. It builds the parts from a snapshot, runs the two loops, and stops them cleanly."""
+"""The daemon: cycles when bars close, deliveries when they are due, and a clean stop."""
 
 import asyncio
-import contextlib
+import itertools
 import signal
-import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from functools import cache
-from typing import Any, TextIO
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta
 
 import structlog
 
-from monitor import channels
-from monitor.config.settings import state_directory
-from monitor.config.snapshot import Snapshot, Watched
-from monitor.core.events import digest
-from monitor.dispatcher import HORIZON, Dispatcher
+from monitor.assembly import Parts, batches, clock
+from monitor.config.snapshot import Watched
 from monitor.errors import BarwatchError
-from monitor.pipeline import Cycle, Pipeline, closed_bars, look_at
-from monitor.ports import Provider
-from monitor.providers.files import FilesProvider
-from monitor.providers.replay import ReplayProvider
-from monitor.sessions import Sessions
-from monitor.stores.bars import BarStore
-from monitor.stores.database import StateDirectory
-from monitor.stores.outbox import Outbox
-from monitor.stores.state import StateStore
 
-FIRST_SESSION = date(1990, 1, 1)
-CALENDAR_AHEAD = timedelta(days=365)
 RETRY = timedelta(minutes=1)
+LONGEST_RETRY = timedelta(minutes=30)
 DRAIN = timedelta(seconds=20)
 
 log = structlog.get_logger()
 
 
-def clock() -> datetime:
-    """The time now, aware, UTC."""
-    return datetime.now(UTC)
+@dataclass(order=True, frozen=True)
+class Batch:
+    """Symbols of one timeframe to be polled together; those of smaller bars go first, as larger ones are built of them.
 
-
-@cache
-def sessions(market: str) -> Sessions:
-    """The calendar of a market, built once."""
-    return Sessions(market, FIRST_SESSION, (clock() + CALENDAR_AHEAD).date())
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a process that works on a store is made of."""
-
-    snapshot: Snapshot
-    pipeline: Pipeline
-    state: StateStore
-    outbox: Outbox
-    dispatcher: Dispatcher
-
-
-@contextlib.contextmanager
-def assembled(
-    snapshot: Snapshot,
-    provider: Provider | None = None,
-    clock: Callable[[], datetime] = clock,
-    console: TextIO | None = None,
-) -> Iterator[Parts]:
-    """The parts, with the store held for as long as they are in use.
-
-    The dispatcher stamps what it does with `clock`; console channels write to `console`, or to standard output.
-
-    Raises: StoreInUse, StoreError, ConfigError.
+    `name` is its own for as long as the daemon runs; `attempt` counts the polls since its bar was due.
     """
-    directory = StateDirectory(state_directory(snapshot.settings, snapshot.folder)).hold()
-    try:
-        with contextlib.closing(directory.open("bars")) as bars, contextlib.closing(directory.open("state")) as state:
-            memory = StateStore(state)
-            source = provider or _provider(snapshot)
-            senders = {
-                name: channels.build(name, chosen, console or sys.stdout)
-                for name, chosen in snapshot.settings.channels.items()
-            }
-            outbox = Outbox(state)
-            now = clock()
-            outbox.give_up(senders.keys(), now - HORIZON, now)
-            memory.keep(
-                digest(vars(snapshot.settings.method.method())),
-                (pair for name in snapshot.watchlists for pair in snapshot.pairs(name)),
-            )
-            pipeline = Pipeline(source, BarStore(bars), memory, sessions)
-            yield Parts(snapshot, pipeline, memory, outbox, Dispatcher(outbox, senders, clock))
-    finally:
-        directory.release()
 
-
-def once(parts: Parts, now: datetime) -> list[Cycle]:
-    """One cycle of all that is due, and the outbox drained."""
-    cycles = [parts.pipeline.run_cycle(now, watched, watched.markets) for watched in parts.snapshot.watched]
-
-    async def drain() -> None:
-        await parts.dispatcher.drain()
-        await parts.dispatcher.aclose()
-
-    asyncio.run(drain())
-    return cycles
-
-
-def look(
-    snapshot: Snapshot, watchlist: str | None, symbol: str | None, now: datetime
-) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Each check of a watchlist and symbol (None: all) at its newest closed bar; nothing is kept or sent."""
-    names = [watchlist] if watchlist else list(snapshot.watchlists)
-    pairs = {pair for name in names for pair in snapshot.pairs(name) if symbol in (None, pair[2])}
-    provider = _provider(snapshot)
-    rows: list[dict[str, Any]] = []
-    missing: dict[str, str] = {}
-    for watched in snapshot.watched:
-        symbols = {symbol for timeframe, _, symbol in pairs if timeframe == watched.timeframe.name}
-        found, failures = look_at(provider, sessions, now, watched.only(symbols))
-        rows += [row for row in found if (row["timeframe"], row["digest"], row["symbol"]) in pairs]
-        missing |= {f"{name} {watched.timeframe}": why for name, why in failures.items()}
-    return rows, missing
+    length: timedelta
+    number: int
+    name: str = field(compare=False)
+    watched: Watched = field(compare=False)
+    symbols: tuple[str, ...] = field(compare=False)
+    attempt: int = field(compare=False, default=0)
 
 
 class Daemon:
     """Cycles when bars close, deliveries when they are due, until a signal says stop.
 
-    A bar that should be there and is not is looked for again every `retry`.
+    A bar that should be there and is not is looked for again after `retry`, then after ever longer times.
     """
 
     def __init__(self, parts: Parts, retry: timedelta = RETRY) -> None:
@@ -135,8 +48,11 @@ class Daemon:
         self._parts = parts
         self._retry = retry
         self._scheduler = AsyncIOScheduler(timezone=UTC)
-        self._cycles: set[asyncio.Task[None]] = set()
-        self._one_at_a_time = ThreadPoolExecutor(1, "cycle")
+        self._watched = {watched.timeframe: watched for watched in parts.snapshot.watched}
+        self._due: asyncio.PriorityQueue[Batch] = asyncio.PriorityQueue()
+        self._queued: set[str] = set()
+        self._numbers = itertools.count()
+        self._cycles = ThreadPoolExecutor(1, "cycle")
 
     async def run(self) -> None:
         """Run until SIGTERM, SIGINT or SIGHUP, then finish the cycle and the sends under way."""
@@ -149,83 +65,115 @@ class Daemon:
         dispatching.add_done_callback(lambda _: stopping.set())
         self._scheduler.start()
         for watched in self._parts.snapshot.watched:
-            for market in sorted(set(watched.markets.values())):
-                await asyncio.to_thread(self._schedule, watched, market)
+            await self._schedule(self._parts.pipeline.known_markets(watched))
         log.info("daemon.started", timeframes=[str(watched.timeframe) for watched in self._parts.snapshot.watched])
+        cycling = asyncio.create_task(self._work(stopping))
+        cycling.add_done_callback(lambda _: stopping.set())
         await stopping.wait()
-        await self._stop(dispatching)
+        await self._stop(dispatching, cycling)
 
-    def _schedule(self, watched: Watched, market: str) -> None:
+    async def _schedule(self, watched: Watched) -> None:
+        """A job for each market of a timeframe that has none yet; the first one is due now."""
         from monitor.scheduler import BarCloseTrigger  # loads APScheduler
 
-        symbols = [symbol for symbol, of in watched.markets.items() if of == market]
-        name = f"{watched.timeframe} {market}"
-        self._scheduler.add_job(
-            self._due,
-            BarCloseTrigger(sessions(market), watched.timeframe, watched.grace),
-            args=(name, watched, symbols),
-            id=name,
-            next_run_time=clock(),
-            misfire_grace_time=None,
-            coalesce=True,
-            max_instances=1,
-        )
+        self._watched[watched.timeframe] = watched
+        for market in sorted(set(watched.markets.values())):
+            name = f"{watched.timeframe} {market}"
+            if self._scheduler.get_job(name):
+                continue
+            wait = watched.grace + self._parts.sources.lag(market, watched.timeframe)
+            await asyncio.to_thread(self._parts.sessions, market)  # built here once, as it takes a second
+            self._scheduler.add_job(
+                self._closed,
+                BarCloseTrigger(market, self._parts.sessions, watched.timeframe, wait),
+                args=(watched, market),
+                id=name,
+                next_run_time=clock(),
+                misfire_grace_time=None,
+                coalesce=True,
+                max_instances=1,
+            )
 
-    async def _due(self, name: str, watched: Watched, symbols: Collection[str], quiet: bool = False) -> None:
-        """A job: the cycle runs in a thread, and is waited for when the daemon stops."""
-        task = asyncio.create_task(self._cycle(name, watched, symbols, quiet))
-        self._cycles.add(task)
-        task.add_done_callback(self._cycles.discard)
-        await asyncio.shield(task)
+    async def _closed(self, scheduled: Watched, market: str) -> None:
+        """A job: a bar of a market has closed, its symbols are due."""
+        watched = self._watched[scheduled.timeframe]
+        symbols = sorted(symbol for symbol, of in watched.markets.items() if of == market)
+        for place, batch in enumerate(batches(symbols, self._parts.sources.batch)):
+            self._enqueue(f"{watched.timeframe} {market} {place}", watched, batch)
 
-    async def _cycle(self, name: str, watched: Watched, symbols: Collection[str], quiet: bool) -> None:
+    def _enqueue(self, name: str, watched: Watched, symbols: Sequence[str], attempt: int = 0) -> None:
+        """Put a batch into the queue, unless it is still waiting there: then the market is faster than we are."""
+        if name in self._queued:
+            log.warning("cycle.behind", batch=name)
+            return
+        self._queued.add(name)
+        length = watched.timeframe.length
+        self._due.put_nowait(Batch(length, next(self._numbers), name, watched, tuple(symbols), attempt))
+
+    async def _work(self, stopping: asyncio.Event) -> None:
+        """Run the batches that are due, one at a time, in a thread."""
+        stopped = asyncio.create_task(stopping.wait())
+        while not stopping.is_set():
+            due = asyncio.create_task(self._due.get())
+            await asyncio.wait({due, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if not due.done():
+                due.cancel()
+                return
+            batch = due.result()
+            self._queued.discard(batch.name)
+            await self._cycle(batch)
+
+    async def _cycle(self, batch: Batch) -> None:
         """One cycle and its log line; what is missing afterwards is looked for again a little later."""
-        missing = symbols
+        missing: Sequence[str] = batch.symbols
+        watched = self._watched[batch.watched.timeframe]
         try:
             loop = asyncio.get_running_loop()
             cycle = await loop.run_in_executor(
-                self._one_at_a_time, lambda: self._parts.pipeline.run_cycle(clock(), watched, symbols)
+                self._cycles, lambda: self._parts.pipeline.run_cycle(clock(), watched, batch.symbols)
             )
-            missing = cycle.missing.keys()
-            (log.debug if quiet and not cycle.bars else log.info)("cycle.ended", **cycle.receipt())
+            missing = sorted(cycle.missing)
+            quiet = batch.attempt and not cycle.bars
+            (log.debug if quiet else log.info)("cycle.ended", **cycle.receipt())
+            if any(watched.markets[symbol] != market for symbol, market in cycle.markets.items()):
+                await self._schedule(self._parts.pipeline.known_markets(watched))
         except BarwatchError as error:
-            log.error("cycle.failed", cycle=name, error=error.message, hint=error.hint)
+            log.error("cycle.failed", batch=batch.name, error=error.message, hint=error.hint)
         except Exception:
-            log.exception("cycle.failed", cycle=name)
+            log.exception("cycle.failed", batch=batch.name)
         self._parts.dispatcher.wake()
         if missing:
-            self._scheduler.add_job(
-                self._due,
-                next_run_time=clock() + self._retry,
-                args=(name, watched, tuple(missing), True),
-                id=f"{name} late",
-                replace_existing=True,
-                misfire_grace_time=None,
-            )
+            self._look_again(batch, missing)
 
-    async def _stop(self, dispatching: asyncio.Task[None]) -> None:
+    def _look_again(self, batch: Batch, missing: Sequence[str]) -> None:
+        async def again() -> None:
+            self._enqueue(batch.name, batch.watched, missing, batch.attempt + 1)
+
+        self._scheduler.add_job(
+            again,
+            next_run_time=clock() + wait_before_retry(batch.attempt, self._retry),
+            id=f"{batch.name} late",
+            replace_existing=True,
+            misfire_grace_time=None,
+        )
+
+    async def _stop(self, *loops: asyncio.Task[None]) -> None:
         """No new cycles, no new claims; what is under way may end within the drain time."""
         log.info("daemon.stopping")
         self._scheduler.pause()
-        _, late = await asyncio.wait({dispatching, *self._cycles}, timeout=DRAIN.total_seconds())
+        self._parts.sources.close()
+        _, late = await asyncio.wait(loops, timeout=DRAIN.total_seconds())
         for task in late:
             task.cancel()
-        self._one_at_a_time.shutdown(wait=False, cancel_futures=True)
+        self._cycles.shutdown(wait=False, cancel_futures=True)
         self._scheduler.shutdown(wait=False)
         await self._parts.dispatcher.aclose()
-        if dispatching.done() and not dispatching.cancelled():
-            dispatching.result()
+        for task in loops:
+            if task.done() and not task.cancelled():
+                task.result()
         log.info("daemon.stopped", cut_short=len(late))
 
 
-def _provider(snapshot: Snapshot) -> Provider:
-    settings = snapshot.settings.provider
-    files = FilesProvider(snapshot.folder / settings.folder, settings.zone)
-    if settings.kind == "files":
-        return files
-    now = clock()
-    histories = {}
-    for watched in snapshot.watched:
-        everything = dict.fromkeys(watched.markets)
-        histories[watched.timeframe.name], _ = closed_bars(files, sessions, now, watched, everything)
-    return ReplayProvider(histories)
+def wait_before_retry(attempt: int, first: timedelta = RETRY) -> timedelta:
+    """How long a batch with missing bars is left alone after an attempt: twice as long each time, to a limit."""
+    return min(first * (1 << min(attempt, 20)), LONGEST_RETRY)

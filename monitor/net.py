@@ -86,12 +86,14 @@ def read_url(url: str) -> httpx.URL:
 class GuardedTransport(httpx.AsyncBaseTransport):
     """The connections of an httpx client, each to an address of the public internet.
 
-    `allow_private` permits every address. Used in one event loop.
+    `allow_private` permits every address; `trust` may be shared. Used in one event loop.
     """
 
-    def __init__(self, *, allow_private: bool = False, resolve: Resolve | None = None) -> None:
+    def __init__(
+        self, *, allow_private: bool = False, resolve: Resolve | None = None, trust: ssl.SSLContext | None = None
+    ) -> None:
         self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpcore.default_ssl_context(),
+            ssl_context=trust or httpcore.default_ssl_context(),
             max_connections=CONNECTIONS,
             keepalive_expiry=IDLE_SECONDS,
             network_backend=_CheckedConnections(resolve or _resolve, allow_private=allow_private),
@@ -246,13 +248,14 @@ def _failure(error: Exception, host: str, *, sending: bool) -> DeliveryError:
         )
     if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
         return PermanentFailure(f"the request to host {host} cannot be sent: it breaks the rules of HTTP")
-    reason = _reason(error)
+    reason = reason_of(error)
     if sending:
         return UnknownOutcome(f"the exchange with host {host} broke after sending began: {reason}")
     return TransientFailure(f"no connection to host {host}: {reason}")
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Why an exchange failed, in words that hold nothing of what was sent."""
     if isinstance(error, TimeoutError | httpx.TimeoutException):
         return "it took too long"
     if isinstance(error, httpx.RemoteProtocolError):  # its text can hold what the server sent

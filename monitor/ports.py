@@ -32,9 +32,10 @@ class Instrument:
 class Fetched:
     """What a provider knew: a raw bar frame, and for each symbol either when it knew it or why it has nothing.
 
-    `splits` are those it names, `instruments` what it says the symbols are, `quiet` the labels at which it says that
-    nothing was traded, `seen` the newest trade it knew of, `sources` who gave a symbol where that is not the provider
-    that was asked.
+    `splits` are those it names, `vouched` the symbols whose prices it shows to have all splits worked in, `instruments`
+    what it says the symbols are, `quiet` the labels at which it says that nothing was traded, `seen` the newest trade
+    it knew of, `hours` the open and the close of each symbol's session of the day, `told_at` the time by its own clock,
+    `sources` who gave a symbol where that is not the provider asked.
     Shape: `bars` has `RAW_SCHEMA`, sorted by symbol and ts, sound; a forming bar may be the last of a symbol. `quiet`
     has symbol and ts. `as_of` has every symbol of `bars`: a bar that closed after its symbol's `as_of` was still
     forming when it was read.
@@ -46,14 +47,18 @@ class Fetched:
     splits: Mapping[str, tuple[Split, ...]] = field(default_factory=dict)
     instruments: Mapping[str, Instrument] = field(default_factory=dict)
     quiet: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=QUIET))
+    vouched: Collection[str] = ()
     seen: Mapping[str, datetime] = field(default_factory=dict)
+    hours: Mapping[str, tuple[datetime, datetime]] = field(default_factory=dict)
+    told_at: datetime | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
 
 
 class Provider(Protocol):
     """Where bars come from. Blocking: called in a thread.
 
-    `native` are the names of the timeframes it has itself, `batch` how many symbols are worth asking for at once.
+    `native` are the names of the timeframes it has itself, `batch` how many symbols are worth asking for at once;
+    where requests are `scarce`, what can be built from other bars is not asked for.
     """
 
     @property
@@ -64,6 +69,9 @@ class Provider(Protocol):
 
     @property
     def batch(self) -> int: ...
+
+    @property
+    def scarce(self) -> bool: ...
 
     def lag(self, market: str, timeframe: Timeframe) -> timedelta:
         """How much later than the market it knows the bars of a market."""

@@ -1,6 +1,7 @@
 """The scheduler: when a cycle is due. A job of APScheduler stands for one market and timeframe, and fires when a bar of
 it has been closed for the grace time."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
@@ -20,7 +21,10 @@ class BarCloseTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has n
     It neither raises nor returns None: an exception would stop APScheduler for ever, and None would remove its job.
     """
 
-    def __init__(self, sessions: Sessions, timeframe: Timeframe, grace: timedelta) -> None:
+    def __init__(
+        self, market: str, sessions: Callable[[str], Sessions], timeframe: Timeframe, grace: timedelta
+    ) -> None:
+        self._market = market
         self._sessions = sessions
         self._timeframe = timeframe
         self._grace = grace
@@ -28,7 +32,7 @@ class BarCloseTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has n
     def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
         after = max(previous_fire_time or now, now)
         try:
-            return self._sessions.next_close(self._timeframe, after - self._grace) + self._grace
+            return self._sessions(self._market).next_close(self._timeframe, after - self._grace) + self._grace
         except Exception:
-            log.exception("trigger.failed", market=self._sessions.market, timeframe=self._timeframe.name)
+            log.exception("trigger.failed", market=self._market, timeframe=self._timeframe.name)
             return after + AFTER_A_FAULT

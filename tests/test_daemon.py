@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from monitor import daemon
+from monitor import assembly
 from monitor.daemon import Daemon
 from monitor.errors import StoreInUse
 from monitor.telemetry import set_up_logging
@@ -25,7 +25,7 @@ def world(tmp_path, receiver):
 
 def closes(*, high):
     """A close for each day up to yesterday, the last of them high or low."""
-    days = (daemon.clock() - START).days
+    days = (assembly.clock() - START).days
     return [90.0] * (days - 1) + [110.0 if high else 90.0]
 
 
@@ -62,7 +62,7 @@ def test_a_newer_file_dropped_into_the_folder_is_evaluated_and_told(world, recei
         receiver.wait_for(1, 20)
 
     with world.parts() as parts:
-        daemon.once(parts, daemon.clock())
+        assembly.once(parts, assembly.clock())
     run_while(world, drop_the_missing_bar)
     assert len(receiver.received) == 1
 
@@ -71,7 +71,7 @@ def test_a_bar_missed_while_it_was_down_is_told_at_the_start(world, receiver):
     whole = closes(high=True)
     world.write_bars(whole[:-1])
     with world.parts() as parts:
-        daemon.once(parts, daemon.clock())
+        assembly.once(parts, assembly.clock())
     world.write_bars(whole)
     run_while(world, lambda: receiver.wait_for(1, 20))
     assert len(receiver.received) == 1
@@ -81,7 +81,7 @@ def test_a_stop_lets_the_send_under_way_finish(world, receiver):
     whole = closes(high=True)
     world.write_bars(whole[:-1])
     with world.parts() as parts:
-        daemon.once(parts, daemon.clock())
+        assembly.once(parts, assembly.clock())
     world.write_bars(whole)
     receiver.answer(Answer(delay=1.0))
     run_while(world, lambda: receiver.wait_for(1, 20))
@@ -99,6 +99,6 @@ def test_a_second_process_on_one_store_is_refused(world):
 def test_once_reports_each_timeframe_and_drains_the_outbox(world, receiver):
     world.write_bars(closes(high=False))
     with world.parts() as parts:
-        [cycle] = daemon.once(parts, daemon.clock())
+        [cycle] = assembly.once(parts, assembly.clock())
     assert cycle.receipt()["evaluated"] == 1
     assert cycle.receipt()["missing"] == {}

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from monitor import daemon
+from monitor import assembly
 from monitor.dispatcher import FIRST_WAIT, HORIZON, Dispatcher, next_wait
 from monitor.stores.database import StateDirectory
 from monitor.stores.history import History
@@ -190,7 +190,7 @@ def running(world, act):
 
     with world.parts() as parts:
         [watched] = parts.snapshot.watched
-        parts.pipeline.run_cycle(daemon.clock(), watched, watched.markets)
+        parts.pipeline.run_cycle(assembly.clock(), watched, watched.markets)
         asyncio.run(run())
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.core.events import EventKind
 from monitor.stores.database import StateDirectory
 from monitor.stores.history import History
 from tests.worlds import WATCHLIST, World, day
@@ -188,14 +189,14 @@ def test_the_bars_after_a_rewritten_history_are_judged_on_its_scale(world):
     assert [event.ts for event in receipt.events] == [day(2)]
 
 
-def test_bars_that_do_not_reach_back_to_the_stored_ones_are_refused_with_the_reason(world):
+def test_after_a_downtime_longer_than_the_source_reaches_back_the_gap_is_told_and_the_checks_go_on(world):
     world.write_bars([90])
     cycle(world, day(1))
     path = world.folder / "bars" / "1d" / "BTC-USD.csv"
     path.write_text("Date,Open,High,Low,Close,Volume\n2026-01-09,110,110,110,110,1\n")
-    receipt = cycle(world, day(9))
-    assert receipt.events == []
-    assert "bars in between are needed" in receipt.missing["BTC-USD"]
+    gap, event = cycle(world, day(9)).events
+    assert (gap.kind, gap.ts, gap.evidence) == (EventKind.GAP, day(7), {"bars": 7, "first": "2026-01-02 00:00 UTC"})
+    assert (event.kind, event.ts) == (EventKind.BECAME_TRUE, day(8))
 
 
 def test_the_cooldown_holds_an_event_and_stores_the_reason(world):

@@ -80,9 +80,12 @@ def models(annotation):
 
 
 def keys(model):
-    """The keys of a model and of the models in it → what the README says is their default."""
+    """The keys of a model and of the models in it → what the README says is their default; a fallback's are those of a
+    provider."""
     found = {}
     for name, field in model.model_fields.items():
+        if name == "fallback":
+            continue
         inside = f"{name}.NAME" if get_origin(field.annotation) is dict else name
         inner = list(models(field.annotation))
         for settings in inner:

@@ -17,26 +17,26 @@ def nyse():
 
 
 def test_a_daily_bar_is_due_when_the_grace_after_the_close_is_over(nyse):
-    trigger = BarCloseTrigger(nyse, parse_timeframe("1d"), GRACE)
+    trigger = BarCloseTrigger("XNYS", lambda _: nyse, parse_timeframe("1d"), GRACE)
     morning = datetime(2026, 11, 20, 10, tzinfo=NEW_YORK)
     assert trigger.get_next_fire_time(None, morning) == datetime(2026, 11, 20, 16, 30, tzinfo=NEW_YORK)
 
 
 def test_after_it_has_fired_the_next_session_is_due(nyse):
-    trigger = BarCloseTrigger(nyse, parse_timeframe("1d"), GRACE)
+    trigger = BarCloseTrigger("XNYS", lambda _: nyse, parse_timeframe("1d"), GRACE)
     fired = datetime(2026, 11, 20, 16, 30, tzinfo=NEW_YORK)
     assert trigger.get_next_fire_time(fired, fired) == datetime(2026, 11, 23, 16, 30, tzinfo=NEW_YORK)
 
 
 def test_a_half_day_is_due_early_and_a_holiday_not_at_all(nyse):
-    trigger = BarCloseTrigger(nyse, parse_timeframe("1d"), GRACE)
+    trigger = BarCloseTrigger("XNYS", lambda _: nyse, parse_timeframe("1d"), GRACE)
     before_thanksgiving = datetime(2025, 11, 26, 17, tzinfo=NEW_YORK)
     assert trigger.get_next_fire_time(None, before_thanksgiving) == datetime(2025, 11, 28, 13, 30, tzinfo=NEW_YORK)
 
 
 @pytest.mark.parametrize("day", [date(2026, 3, 6), date(2026, 3, 9), date(2026, 10, 30), date(2026, 11, 2)])
 def test_bars_are_due_by_the_clock_of_the_exchange_on_both_sides_of_a_change_of_time(nyse, day):
-    trigger = BarCloseTrigger(nyse, parse_timeframe("1h"), timedelta(0))
+    trigger = BarCloseTrigger("XNYS", lambda _: nyse, parse_timeframe("1h"), timedelta(0))
     opened = datetime(day.year, day.month, day.day, 9, 30, tzinfo=NEW_YORK)
     assert trigger.get_next_fire_time(None, opened) == opened + timedelta(hours=1)
 
@@ -49,6 +49,6 @@ class Broken:
 
 
 def test_a_calendar_that_fails_delays_the_cycle_and_never_stops_it():
-    trigger = BarCloseTrigger(Broken(), parse_timeframe("1d"), GRACE)
+    trigger = BarCloseTrigger("XNYS", lambda _: Broken(), parse_timeframe("1d"), GRACE)
     now = datetime(2026, 11, 20, tzinfo=UTC)
     assert trigger.get_next_fire_time(None, now) == now + AFTER_A_FAULT

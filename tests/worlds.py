@@ -1,11 +1,11 @@
 """A small world for tests of the whole: a configuration, a folder of bars, and the parts that work on them."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from monitor import daemon
+from monitor import assembly
 from monitor.config.snapshot import load_snapshot
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -49,17 +49,23 @@ class World:
     def write_watchlist(self, text: str) -> None:
         (self.folder / "watchlists" / "test.toml").write_text(text)
 
-    def write_bars(self, closes: list[float], symbol: str = "BTC-USD") -> None:
-        """One daily bar for each close, from day 0 on."""
-        rows = [f"{START + timedelta(days=i):%Y-%m-%d},{c},{c},{c},{c},1" for i, c in enumerate(closes)]
+    def write_bars(self, closes: list[float], symbol: str = "BTC-USD", lacking: Collection[int] = ()) -> None:
+        """One daily bar for each close, from day 0 on, but for some days."""
+        days = [(START + timedelta(days=i), close) for i, close in enumerate(closes) if i not in lacking]
+        rows = [f"{day:%Y-%m-%d},{close},{close},{close},{close},1" for day, close in days]
         text = "\n".join(["Date,Open,High,Low,Close,Volume", *rows]) + "\n"
         (self.folder / "bars" / "1d" / f"{symbol}.csv").write_text(text)
 
     @contextlib.contextmanager
-    def parts(self, now: datetime | None = None) -> Iterator[daemon.Parts]:
-        clock = (lambda: now) if now else daemon.clock
-        with daemon.assembled(load_snapshot(self.config), clock=clock) as parts:
+    def parts(self, now: datetime | None = None) -> Iterator[assembly.Parts]:
+        clock = (lambda: now) if now else assembly.clock
+        with assembly.assembled(load_snapshot(self.config), clock=clock) as parts:
             yield parts
+
+
+def weekend(days: int) -> set[int]:
+    """The Saturdays and Sundays among the days of a world."""
+    return {i for i in range(days) if (START.weekday() + i) % 7 > 4}
 
 
 def day(number: int, hour: int = 0) -> datetime:

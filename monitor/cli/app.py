@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from monitor.cli import analyze, demo, inspect, operate, output, watchlist
+from monitor.cli import analyze, bars, demo, doctor, inspect, operate, output, watchlist
 from monitor.errors import BarwatchError, ConditionError
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (demo, operate, inspect, analyze):
+for module in (demo, operate, inspect, bars, doctor, analyze):
     for name, command in module.COMMANDS.items():
         app.command(name)(command)
 app.add_typer(watchlist.app, name="watchlist")

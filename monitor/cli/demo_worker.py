@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from monitor import daemon
+from monitor import assembly
 from monitor.config.snapshot import load_snapshot
 from monitor.core.bars import BAR_SCHEMA
 from monitor.core.timeframe import TIMEFRAMES
@@ -31,12 +31,12 @@ async def replay(folder: Path) -> None:
     snapshot = load_snapshot(folder / "config.toml")
     [watched] = snapshot.watched
     bars = sample_bars()
-    closes = daemon.sessions("XNYS").closed_at(bars["ts"], TIMEFRAMES["1d"])
+    closes = assembly.sessions("XNYS").closed_at(bars["ts"], TIMEFRAMES["1d"])
     bars = bars.with_columns(closed_at=closes).select(*BAR_SCHEMA)
     now = closes[0]
     if not sys.stdin.readline():
         return
-    with daemon.assembled(snapshot, ReplayProvider({"1d": bars}), lambda: now) as parts:
+    with assembly.assembled(snapshot, [ReplayProvider({"1d": bars}, watched.markets)], lambda: now) as parts:
         done = max(parts.state.cursors("1d").values(), default=datetime.min.replace(tzinfo=UTC))
         for close in steps(closes.unique().sort().to_list()):
             if close < done:

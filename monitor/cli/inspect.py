@@ -39,14 +39,14 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate now and show what would fire; stores nothing and sends nothing."""
-    from monitor import daemon
+    from monitor import assembly
     from monitor.config.snapshot import load_snapshot
 
     snapshot = load_snapshot(config)
     _known(watchlist, snapshot.watchlists, "watchlist")
     _known(symbol, {name for one in snapshot.watchlists.values() for name in one.symbols}, "symbol")
     with working("asking the provider"):
-        rows, missing = daemon.look(snapshot, watchlist, symbol, daemon.clock())
+        rows, missing = assembly.look(snapshot, watchlist, symbol, assembly.clock())
     if as_json:
         print_json({"checks": rows, "missing": missing})
     else:

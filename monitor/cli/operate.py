@@ -59,8 +59,14 @@ def validate(config: ConfigPath = CONFIG, as_json: AsJson = False) -> None:
         return
     columns = ["watchlist", "symbols", "timeframes", "checks", "channels"]
     print_table("", columns, [[_shown(row[name]) for name in columns] for row in summary["watchlists"]])
+    polls = {"polls": str(snapshot.budget)} if snapshot.budget else {}
     print_pairs(
-        {"provider": summary["provider"], "channels": ", ".join(summary["channels"]), "config": snapshot.digest}
+        {
+            "provider": summary["provider"],
+            **polls,
+            "channels": ", ".join(summary["channels"]),
+            "config": snapshot.digest,
+        }
     )
     typer.echo("valid")
 
@@ -69,6 +75,8 @@ def _summary(snapshot: "Snapshot") -> dict[str, Any]:
     return {
         "config": snapshot.digest,
         "provider": snapshot.settings.provider.kind,
+        "fallback": snapshot.settings.fallback.kind if snapshot.settings.fallback else None,
+        "budget": vars(snapshot.budget) if snapshot.budget else None,
         "channels": sorted(snapshot.settings.channels),
         "watchlists": [
             {
@@ -94,8 +102,9 @@ def run(
     """Run the daemon: evaluate every bar as it closes and tell what was asked for, until SIGTERM or Ctrl-C."""
     import asyncio
 
+    from monitor.assembly import assembled
     from monitor.config.snapshot import load_snapshot
-    from monitor.daemon import Daemon, assembled
+    from monitor.daemon import Daemon
     from monitor.telemetry import set_up_logging
 
     snapshot = load_snapshot(config)
@@ -116,7 +125,7 @@ def once(
     as_json: AsJson = False,
 ) -> None:
     """Evaluate all that is due, send what is in the outbox, and stop: for cron."""
-    from monitor import daemon
+    from monitor import assembly
     from monitor.config.snapshot import load_snapshot
     from monitor.telemetry import set_up_logging
 
@@ -124,11 +133,11 @@ def once(
     set_up_logging("warning" if snapshot.settings.log_level == "info" else snapshot.settings.log_level)
     if at and snapshot.settings.provider.kind != "replay":
         raise ConfigError("--at works with the replay provider only", 'set kind = "replay" in [provider]')
-    now = at.replace(tzinfo=UTC) if at else daemon.clock()
-    clock = (lambda: now) if at else daemon.clock
+    now = at.replace(tzinfo=UTC) if at else assembly.clock()
+    clock = (lambda: now) if at else assembly.clock
     console = sys.stderr if as_json else sys.stdout
-    with working("evaluating and sending"), daemon.assembled(snapshot, clock=clock, console=console) as parts:
-        cycles = daemon.once(parts, now)
+    with working("evaluating and sending"), assembly.assembled(snapshot, clock=clock, console=console) as parts:
+        cycles = assembly.once(parts, now)
         waiting = parts.outbox.waiting()
     receipts = [cycle.receipt() for cycle in cycles]
     if as_json:

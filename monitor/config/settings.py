@@ -62,6 +62,13 @@ class Settings(BaseSettings):
     state_directory: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     provider: ProviderSettings = FilesSettings(kind="files")
+    fallback: ProviderSettings | None = None
+    hole_patience: Annotated[
+        int, Field(ge=0, le=10, description="sessions that checks wait for a bar which later ones have overtaken")
+    ] = 1
+    on_hole: Annotated[
+        Literal["skip", "wait"], Field(description="whether checks then go on without it, or wait for ever")
+    ] = "skip"
     grace: GraceSettings = GraceSettings()
     method: MethodSettings = MethodSettings()
     channels: dict[Name, ChannelSettings] = {"console": ConsoleSettings(kind="console")}

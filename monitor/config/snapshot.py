@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from monitor.config.budget import Budget, poll_budget
 from monitor.config.settings import Settings, load_settings
 from monitor.config.watchlists import CheckSettings, Watchlist, load_watchlists
 from monitor.core.checks import Check
@@ -17,6 +18,8 @@ from monitor.core.events import digest
 from monitor.core.policy import Route, Severity
 from monitor.core.timeframe import Timeframe
 from monitor.errors import ConfigError
+from monitor.markets import guess_market
+from monitor.ports import Instrument
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class Watched:
     """What runs at one timeframe.
 
     `checks` has the symbols each check watches, `names` what people call it (by digest); `routes` the ways to tell
-    (check digest, symbol); `markets` the market of each symbol. A bar is taken up when it has been closed for `grace`.
+    (check digest, symbol); `markets` the market of each symbol, which is only guessed for those in `guessed`. A bar is
+    taken up when it has been closed for `grace`.
     """
 
     timeframe: Timeframe
@@ -34,11 +38,18 @@ class Watched:
     names: Mapping[str, str]
     routes: Mapping[tuple[str, str], tuple[Route, ...]]
     markets: Mapping[str, str]
+    guessed: frozenset[str]
     config_digest: str
 
     @cached_property
     def plan(self) -> Plan:
         return Plan.of(self.checks, self.method)
+
+    def knowing(self, instruments: Mapping[str, Instrument]) -> "Watched":
+        """The same, with what a provider says of a market in the place of a guess."""
+        told = {symbol: of.market for symbol, of in instruments.items() if of.market and symbol in self.guessed}
+        changed = {symbol: market for symbol, market in told.items() if self.markets.get(symbol) not in (None, market)}
+        return replace(self, markets={**self.markets, **changed}) if changed else self
 
     def only(self, symbols: Collection[str]) -> "Watched":
         """The same for some of the symbols."""
@@ -59,6 +70,7 @@ class Snapshot:
     watchlists: Mapping[str, Watchlist]
     watched: tuple[Watched, ...]
     digest: str
+    budget: Budget | None = None
 
     def pairs(self, name: str) -> Iterator[tuple[str, str, str]]:
         """The (timeframe, check digest, symbol) of one watchlist."""
@@ -82,13 +94,15 @@ def load_snapshot(path: Path, edited: Mapping[Path, str] | None = None) -> Snaps
         _known_channels(folder / settings.watchlists / f"{name}.toml", watchlist, settings)
     meaning = digest(
         [
-            settings.provider.kind,
+            [settings.provider.kind, settings.fallback.kind if settings.fallback else None],
             settings.model_dump(mode="json", include={"grace", "method"}),
             {name: channel.kind for name, channel in settings.channels.items()},
             {name: watchlist.model_dump(mode="json") for name, watchlist in watchlists.items()},
         ]
     )
-    return Snapshot(folder, settings, watchlists, _join(loaded, settings, meaning), meaning)
+    watched = _join(loaded, settings, meaning)
+    budget = poll_budget(settings.provider, {one.timeframe: one.markets for one in watched})
+    return Snapshot(folder, settings, watchlists, watched, meaning, budget)
 
 
 def _known_channels(path: Path, watchlist: Watchlist, settings: Settings) -> None:
@@ -126,7 +140,8 @@ def _join(
             checks={check: frozenset(symbols) for check, symbols in entry["checks"].items()},
             names=entry["names"],
             routes={pair: tuple(routes) for pair, routes in entry["routes"].items()},
-            markets=entry["markets"],
+            markets={symbol: market or guess_market(symbol) for symbol, market in entry["markets"].items()},
+            guessed=frozenset(symbol for symbol, market in entry["markets"].items() if market is None),
             config_digest=config_digest,
         )
         for timeframe, entry in sorted(joined.items())
@@ -139,8 +154,11 @@ def _routes(name: str, watchlist: Watchlist, check: CheckSettings) -> list[Route
     return [Route(name, check.name, channel, severity, watchlist.cooldown_of(check)) for channel in channels]
 
 
-def _one_market(markets: dict[str, str], symbol: str, market: str, watchlist: str) -> None:
-    if markets.setdefault(symbol, market) != market:
+def _one_market(markets: dict[str, str | None], symbol: str, market: str | None, watchlist: str) -> None:
+    """A market that one watchlist states holds for those that state none."""
+    if markets.get(symbol) is None:
+        markets[symbol] = market
+    elif market is not None and markets[symbol] != market:
         raise ConfigError(
             f"watchlist {watchlist!r} puts {symbol} on market {market}, another watchlist on {markets[symbol]}",
             f'give it one market in each, for example markets = {{ {symbol} = "{markets[symbol]}" }}',

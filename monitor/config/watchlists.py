@@ -15,7 +15,7 @@ from monitor.core.expressions import parse_condition
 from monitor.core.policy import Cooldown, Severity, parse_cooldown
 from monitor.core.timeframe import Timeframe, parse_timeframe
 from monitor.errors import ConditionError, ConfigError, InputError
-from monitor.sessions import parse_market
+from monitor.markets import parse_market
 
 Symbol = Annotated[str, Field(pattern=r"^[A-Za-z0-9^][A-Za-z0-9.^=_-]{0,31}$")]
 Bars = Annotated[int, Field(ge=1, le=250)]
@@ -92,7 +92,7 @@ class Watchlist(_Keys):
     """One file of `watchlists/`; `markets` names the market of single symbols."""
 
     title: str = ""
-    market: str = "XNYS"
+    market: str | None = None
     markets: dict[Symbol, str] = {}
     symbols: Annotated[tuple[Symbol, ...], Field(min_length=1)]
     timeframes: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -102,7 +102,7 @@ class Watchlist(_Keys):
     @field_validator("market", "markets")
     @classmethod
     def _known_markets(cls, value: Any) -> Any:
-        for market in [value] if isinstance(value, str) else value.values():
+        for market in value.values() if isinstance(value, dict) else [value]:
             _or_value_error(parse_market, market)
         return value
 
@@ -118,7 +118,8 @@ class Watchlist(_Keys):
                 )
         return self
 
-    def market_of(self, symbol: str) -> str:
+    def market_of(self, symbol: str) -> str | None:
+        """The market that is stated for a symbol."""
         return self.markets.get(symbol, self.market)
 
     def cooldown_of(self, check: CheckSettings) -> Cooldown | None:

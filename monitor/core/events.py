@@ -28,6 +28,9 @@ class EventKind(StrEnum):
     BECAME_TRUE = "became_true"
     BECAME_FALSE = "became_false"
     HOLDS = "holds"
+    WITHDRAWN = "withdrawn"
+    GAP = "gap"
+    QUARANTINED = "quarantined"
 
 
 def digest(meaning: object) -> str:

@@ -7,7 +7,7 @@ shortest cooldown hold. *Told* is the newest earlier event of the same check and
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -33,6 +33,8 @@ class Reason(StrEnum):
 
     TELL = "tell"
     COOLDOWN = "cooldown"
+    WITHDRAWN = "withdrawn"
+    NOTICE = "notice"
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ class Decision:
 
     @property
     def tell(self) -> bool:
-        return self.reason is Reason.TELL
+        return self.reason is not Reason.COOLDOWN
 
 
 def merge(routes: Iterable[Route], timeframe: str) -> dict[str, list[Route]]:
@@ -124,6 +126,11 @@ def decide(event: Event, routes: list[Route], told: Told | None) -> Decision:
         check=routes[0].check,
         watchlists=tuple(sorted({route.watchlist for route in routes})),
     )
+
+
+def withdraw(told: Decision) -> Decision:
+    """The decision to tell that what was told is withdrawn: to the same, at the same severity."""
+    return replace(told, reason=Reason.WITHDRAWN, detail="to those who were told of it")
 
 
 def _cooldown(event: Event, cooldown: Cooldown | None, told: Told | None) -> tuple[Reason, str]:

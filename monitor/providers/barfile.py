@@ -50,6 +50,11 @@ def read_bars(path: Path, symbol: str, timeframe: Timeframe, zone: str | None = 
     Shape: RAW_SCHEMA, sound, sorted. Volume is null where the file has none.
     Raises: BarError.
     """
+    return read_file(path, symbol, timeframe, zone)[0]
+
+
+def read_file(path: Path, symbol: str, timeframe: Timeframe, zone: str | None) -> tuple[pl.DataFrame, bool]:
+    """The bars of a file, and whether adjusted closes in it show which splits there were."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -138,7 +143,7 @@ def _columns(found: list[str]) -> dict[str, str]:
     return chosen
 
 
-def _bars(table: _Table, symbol: str, timeframe: Timeframe, zone: str | None) -> pl.DataFrame:
+def _bars(table: _Table, symbol: str, timeframe: Timeframe, zone: str | None) -> tuple[pl.DataFrame, bool]:
     cells = _cells(table)
     labels = read_labels(cells["ts"], timeframe, zone)
     numbers = {name: _number(cells[name], table.grouped) for name in _NUMBERS if name in cells.columns}
@@ -151,7 +156,7 @@ def _bars(table: _Table, symbol: str, timeframe: Timeframe, zone: str | None) ->
     _refuse(_faults(cells, bars), cells["line"], table.unit)
     if "adjusted" in numbers:
         bars = undo_splits(bars, find_splits(bars))
-    return bars.select(*RAW_SCHEMA)
+    return bars.select(*RAW_SCHEMA), "adjusted" in numbers
 
 
 def _cells(table: _Table) -> pl.DataFrame:

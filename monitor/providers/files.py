@@ -16,7 +16,7 @@ from monitor.core.bars import RAW_SCHEMA
 from monitor.core.timeframe import TIMEFRAMES, Timeframe
 from monitor.errors import BarwatchError, ProviderError, UnknownSymbol
 from monitor.ports import Fetched
-from monitor.providers.barfile import read_bars
+from monitor.providers.barfile import read_file
 
 _SUFFIXES = (".csv", ".parquet")
 _SETTLED = timedelta(seconds=5)
@@ -40,6 +40,7 @@ class FilesProvider:
     name = "files"
     native = frozenset(TIMEFRAMES)
     batch = 100_000
+    scarce = False
 
     def __init__(self, folder: Path, zone: str | None = None) -> None:
         self._folder = folder
@@ -62,30 +63,33 @@ class FilesProvider:
         bars = [pl.DataFrame(schema=RAW_SCHEMA)]
         as_of: dict[str, datetime] = {}
         failures: dict[str, BarwatchError] = {}
+        vouched: set[str] = set()
         for symbol, start in sorted(since.items()):
             try:
-                known, written = self._read(symbol, timeframe, now)
+                known, adjusted, written = self._read(symbol, timeframe, now)
             except BarwatchError as failure:
                 failures[symbol] = failure
             else:
                 bars.append(known if start is None else known.filter(pl.col("ts") >= start))
                 as_of[symbol] = min(now, written)
-        return Fetched(pl.concat(bars), as_of, failures)
+                if adjusted:
+                    vouched.add(symbol)
+        return Fetched(pl.concat(bars), as_of, failures, vouched=vouched)
 
-    def _read(self, symbol: str, timeframe: Timeframe, now: datetime) -> tuple[pl.DataFrame, datetime]:
+    def _read(self, symbol: str, timeframe: Timeframe, now: datetime) -> tuple[pl.DataFrame, bool, datetime]:
         try:
             path = self._path(symbol, timeframe)
             # The time is taken before the content: a write in between makes the bars seem older, never newer.
             before = path.stat()
             written = _EPOCH + timedelta(microseconds=before.st_mtime_ns // 1000)
-            bars = read_bars(path, symbol, timeframe, self._zone)
+            bars, adjusted = read_file(path, symbol, timeframe, self._zone)
             changed = _identity(path.stat()) != _identity(before)
             torn = timedelta(0) <= now - written < _SETTLED and not _ends_its_last_line(path)
         except OSError as error:
             raise ProviderError(f"{timeframe} bars of {symbol} cannot be read: {error}") from error
         if changed or torn:
             raise ProviderError(f"{path}: was being written while it was read", "it is read again at the next poll")
-        return bars, written
+        return bars, adjusted, written
 
     def _path(self, symbol: str, timeframe: Timeframe) -> Path:
         folder = self._folder / timeframe.name

@@ -1,7 +1,7 @@
 """Stored history, served as if each bar had just closed: at any `now` only the bars that had closed by then."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -13,7 +13,7 @@ from monitor.ports import Fetched
 
 
 class ReplayProvider:
-    """History up to a moving `now`.
+    """History up to a moving `now`; the splits of the symbols in `vouched` are known to have been worked in.
 
     Shape: `history` has BAR_SCHEMA frames by the name of their timeframe.
     """
@@ -21,8 +21,10 @@ class ReplayProvider:
     name = "replay"
     native = frozenset(TIMEFRAMES)
     batch = 100_000
+    scarce = False
 
-    def __init__(self, history: Mapping[str, pl.DataFrame]) -> None:
+    def __init__(self, history: Mapping[str, pl.DataFrame], vouched: Collection[str] = ()) -> None:
+        self._vouched = vouched
         self._bars: dict[tuple[str, str], pl.DataFrame] = {}
         self._served: dict[tuple[str, str], pl.Series] = {}
         for timeframe, frame in history.items():
@@ -55,4 +57,6 @@ class ReplayProvider:
             first = 0 if start is None else bisect_left(bars["ts"], start)
             end = bisect_right(self._served[key], now)
             parts.append(bars.slice(first, max(end - first, 0)))
-        return Fetched(pl.concat(parts), dict.fromkeys(since.keys() - failures.keys(), now), failures)
+        return Fetched(
+            pl.concat(parts), dict.fromkeys(since.keys() - failures.keys(), now), failures, vouched=self._vouched
+        )

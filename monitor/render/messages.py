@@ -19,6 +19,7 @@ PUNCTUAL = timedelta(minutes=2)
 SEVERITIES = ("info", "warning", "critical")
 SYMBOLS_NAMED = 5
 UNSETTLED = "unsettled"
+LATE = "late"
 
 _HEADLINES = {
     EventKind.TREND_STARTED: "{where} turned {trend} {at} ({check})",
@@ -27,7 +28,11 @@ _HEADLINES = {
     EventKind.BECAME_TRUE: "{where}: {check} became true {at}",
     EventKind.BECAME_FALSE: "{where}: {check} is no longer true {at}",
     EventKind.HOLDS: "{where}: {check} holds {at}",
+    EventKind.WITHDRAWN: "{where}: withdrawn: {check} {was} at the close of {moment}; {because}",
+    EventKind.QUARANTINED: "{where}: prices are not believed, its checks wait; {because}",
+    EventKind.GAP: "{where}: {bars} that should have come did not, the last of {moment}; the checks go on without",
 }
+_TOLD_OTHERWISE = {"late", "unsettled", "because", "was", "bars"}
 _TREND_EVIDENCE = {"previous": "trend before", "state": "trend now", "run": "real bars in a row"}
 
 
@@ -72,6 +77,10 @@ def _headline(notice: Notice) -> str:
         bar=_class(event),
         trend=_words(event.bar.get("trend")),
         previous=_words(event.evidence.get("previous")),
+        moment=_moment(event),
+        was=_words(event.evidence.get("was")).replace("_", " "),
+        because=_words(event.evidence.get("because")),
+        bars=_bars(event),
     )
 
 
@@ -85,27 +94,37 @@ def _count(notices: Sequence[Notice]) -> str:
 
 def _details(notice: Notice, now: datetime) -> list[str]:
     event = notice.event
-    values = [f"{name} {_words(event.bar.get(name))}" for name in ("open", "high", "low", "close")]
-    if event.bar.get("volume") is not None:
-        values.append(f"volume {_words(event.bar['volume'])}")
     lists = "watchlist" if len(notice.watchlists) == 1 else "watchlists"
     return [
-        ", ".join(values),
-        f"{_class(event)} bar, trend {_words(event.bar.get('trend'))}",
+        *(_bar(event) if event.bar else []),
         *(f"{_TREND_EVIDENCE.get(part, part)} = {_words(value)}" for part, value in _parts(event)),
         *([f"{lists} {', '.join(notice.watchlists)}"] if notice.watchlists else []),
         *_caveats(notice, now),
     ]
 
 
+def _bar(event: Event) -> list[str]:
+    values = [f"{name} {_words(event.bar.get(name))}" for name in ("open", "high", "low", "close")]
+    if event.bar.get("volume") is not None:
+        values.append(f"volume {_words(event.bar['volume'])}")
+    return [", ".join(values), f"{_class(event)} bar, trend {_words(event.bar.get('trend'))}"]
+
+
+def _bars(event: Event) -> str:
+    count = event.evidence.get("bars")
+    return "a bar" if count == 1 else f"{_words(count)} bars"
+
+
 def _parts(event: Event) -> Iterable[tuple[str, Value]]:
-    return ((part, value) for part, value in event.evidence.items() if part != UNSETTLED)
+    return ((part, value) for part, value in event.evidence.items() if part not in _TOLD_OTHERWISE)
 
 
 def _caveats(notice: Notice, now: datetime) -> list[str]:
     caveats = []
     if notice.event.evidence.get(UNSETTLED):
         caveats.append("unsettled: with more history before this bar, the values could differ")
+    if notice.event.evidence.get(LATE):
+        caveats.append(f"late: {notice.event.evidence[LATE]}")
     if now - notice.due_at > PUNCTUAL:
         caveats.append(f"{_span(now - notice.due_at)} after the bar was due")
     return caveats

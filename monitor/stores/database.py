@@ -16,6 +16,8 @@ from typing import Any, Self
 from monitor.errors import StoreError, StoreInUse, StoreNewer
 from monitor.stores import schema
 
+DAY_US = 86_400_000_000
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 

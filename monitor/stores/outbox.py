@@ -65,7 +65,8 @@ _FIRST_OF_ITS_SERIES = """
     d.channel = :channel AND d.state = 'pending' AND NOT EXISTS (
         SELECT 1 FROM deliveries f
         WHERE f.check_digest = d.check_digest AND f.symbol = d.symbol AND f.timeframe = d.timeframe
-          AND f.channel = d.channel AND f.closed_at < d.closed_at AND f.state IN ('pending', 'inflight')
+          AND f.channel = d.channel AND f.state IN ('pending', 'inflight')
+          AND (f.closed_at, f.created_at) < (d.closed_at, d.created_at)
     )
 """
 _NEXT = f"""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlite_utils import Database, Migrations
 
-VERSIONS = {"bars": 1, "state": 1}
+VERSIONS = {"bars": 2, "state": 2}
 
 
 def migrations(kind: str) -> "Migrations":
@@ -36,6 +36,12 @@ def _bars() -> "Migrations":
         )
         db.execute("PRAGMA user_version = 1")
 
+    @ordered()
+    def where_bars_came_from_and_what_became_of_them(db: "Database") -> None:
+        for statement in _SECOND_BARS:
+            db.execute(statement)
+        db.execute("PRAGMA user_version = 2")
+
     return ordered
 
 
@@ -50,8 +56,73 @@ def _state() -> "Migrations":
             db.execute(statement)
         db.execute("PRAGMA user_version = 1")
 
+    @ordered()
+    def breakers_of_providers(db: "Database") -> None:
+        db.execute(
+            """
+            CREATE TABLE breakers (
+                provider TEXT NOT NULL PRIMARY KEY, failures INTEGER NOT NULL, step INTEGER NOT NULL,
+                failing_since INTEGER, open_until INTEGER, why TEXT NOT NULL, succeeded_at INTEGER
+            ) STRICT, WITHOUT ROWID
+            """
+        )
+        db.execute("PRAGMA user_version = 2")
+
     return ordered
 
+
+_SECOND_BARS = (
+    """
+    CREATE TABLE series (
+        timeframe TEXT NOT NULL, symbol TEXT NOT NULL, provider TEXT NOT NULL, since INTEGER NOT NULL,
+        PRIMARY KEY (timeframe, symbol)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE instruments (
+        symbol TEXT NOT NULL PRIMARY KEY, market TEXT, currency TEXT NOT NULL, kind TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE trading_hours (
+        market TEXT NOT NULL, date INTEGER NOT NULL, open INTEGER NOT NULL, close INTEGER NOT NULL,
+        PRIMARY KEY (market, date)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE bar_revisions (
+        id INTEGER PRIMARY KEY, timeframe TEXT NOT NULL, symbol TEXT NOT NULL, ts INTEGER NOT NULL,
+        seen_at INTEGER NOT NULL, kind TEXT NOT NULL, before TEXT, after TEXT, why TEXT NOT NULL
+    ) STRICT
+    """,
+    "CREATE INDEX bar_revisions_by_symbol ON bar_revisions (symbol, timeframe, ts)",
+    """
+    CREATE TABLE reevaluations (
+        timeframe TEXT NOT NULL, symbol TEXT NOT NULL, since INTEGER NOT NULL, kind TEXT NOT NULL, why TEXT NOT NULL,
+        PRIMARY KEY (timeframe, symbol)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE holes (
+        timeframe TEXT NOT NULL, symbol TEXT NOT NULL, ts INTEGER NOT NULL, closed_at INTEGER NOT NULL,
+        found_at INTEGER NOT NULL, state TEXT NOT NULL, settled_at INTEGER,
+        PRIMARY KEY (timeframe, symbol, ts)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE quarantines (
+        timeframe TEXT NOT NULL, symbol TEXT NOT NULL, ts INTEGER NOT NULL, found_at INTEGER NOT NULL,
+        ratio REAL NOT NULL, why TEXT NOT NULL, believed INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (timeframe, symbol)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE missing (
+        timeframe TEXT NOT NULL, symbol TEXT NOT NULL, since INTEGER NOT NULL, why TEXT NOT NULL,
+        PRIMARY KEY (timeframe, symbol)
+    ) STRICT, WITHOUT ROWID
+    """,
+)
 
 _FIRST_STATE = (
     """

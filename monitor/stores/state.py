@@ -1,7 +1,7 @@
 """The state store: what the pipeline remembers between cycles, and the one transaction that moves it on."""
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,22 +9,24 @@ import polars as pl
 
 from monitor.core.evaluate import CHECK_STATES, CURSORS, TRENDS, Memory
 from monitor.core.events import Event, EventKind, delivery_key
-from monitor.core.policy import Decision
+from monitor.core.policy import Decision, Reason, Severity
 from monitor.stores.database import Database, from_us, to_us
+from monitor.stores.outbox import read_event
 
 
 @dataclass(frozen=True)
 class Commit:
     """All that one cycle decided, to be stored together or not at all.
 
-    `decided` has each event with the name of its check, the instant its bar was due, and a decision for each channel.
+    `decided` has each event with the name of its check, the instant its bar was due, and a decision for each channel;
+    `origins` the provider of each symbol's bars.
     """
 
     timeframe: str
     method: str
     memory: Memory
     decided: list[tuple[Event, str, datetime, list[Decision]]]
-    provider: str
+    origins: Mapping[str, str]
     config_digest: str
     now: datetime
 
@@ -65,17 +67,44 @@ class StateStore:
     def told(self, event: Event, channel: str) -> tuple[datetime, datetime] | None:
         """The label and the close of the newest bar for which a channel was told of that check and symbol.
 
-        What never arrived was not told; early warnings and the rest of the trend rule do not hold each other.
+        What never arrived was not told, and what was withdrawn does not count; early warnings and the rest of the
+        trend rule do not hold each other.
         """
         sql = (
             "SELECT ts, closed_at FROM deliveries "
             "WHERE check_digest = ? AND symbol = ? AND timeframe = ? AND channel = ? AND (kind = ?) = ? "
-            "AND state NOT IN ('suppressed', 'dead') ORDER BY closed_at DESC LIMIT 1"
+            "AND state NOT IN ('suppressed', 'dead') AND ts NOT IN (SELECT ts FROM events w WHERE w.kind = 'withdrawn' "
+            "AND w.check_digest = deliveries.check_digest AND w.symbol = deliveries.symbol "
+            "AND w.timeframe = deliveries.timeframe) ORDER BY closed_at DESC LIMIT 1"
         )
         early = EventKind.EARLY_WARNING
         key = (event.check_digest, event.symbol, event.timeframe, channel, early, event.kind is early)
         found = self._database.rows(sql, key)
         return (from_us(found[0][0]), from_us(found[0][1])) if found else None
+
+    def events(self, timeframe: str, symbol: str, since: datetime) -> list[Event]:
+        """The stored events of a symbol's bars from a label on, in order of keys."""
+        sql = "SELECT * FROM events WHERE symbol = ? AND timeframe = ? AND ts >= ? ORDER BY key"
+        return [read_event(record) for record in self._database.records(sql, (symbol, timeframe, to_us(since)))]
+
+    def told_of(self, event_key: str) -> list[Decision]:
+        """The decisions by which an event was told."""
+        records = self._database.records(
+            "SELECT channel, reason, detail, severity, check_name, watchlists FROM deliveries "
+            "WHERE event_key = ? AND state <> 'suppressed' ORDER BY channel",
+            (event_key,),
+        )
+        return [
+            Decision(
+                channel=record["channel"],
+                reason=Reason(record["reason"]),
+                detail=record["detail"],
+                severity=Severity(record["severity"]),
+                check=record["check_name"],
+                watchlists=tuple(json.loads(record["watchlists"])),
+            )
+            for record in records
+        ]
 
     def commit(self, commit: Commit) -> None:
         """Memory, events and outbox rows in one transaction; what is there already under its key stays as it is."""
@@ -127,7 +156,7 @@ def _event_rows(commit: Commit, now: int) -> Iterable[tuple[object, ...]]:
         yield (
             event.key, event.check_digest, check_name, event.symbol, event.timeframe, to_us(event.ts),
             to_us(event.closed_at), to_us(due_at), event.kind, event.revision, json.dumps(dict(event.bar)),
-            json.dumps(dict(event.evidence)), commit.provider, commit.config_digest, now,
+            json.dumps(dict(event.evidence)), commit.origins.get(event.symbol, ""), commit.config_digest, now,
         )  # fmt: skip
 
 

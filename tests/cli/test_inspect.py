@@ -78,10 +78,10 @@ def test_explain_of_a_check_added_since_says_that_it_is_not_armed_yet(barwatch, 
 
 def test_explain_never_says_fired_where_no_event_is_stored(barwatch, world):
     world.config.write_text(CONFIG + '\n[provider]\nkind = "replay"\n')
-    world.write_bars([90, 90, 90])
+    world.write_bars([45, 55, 45])
     for at in ("2026-01-02", "2026-01-04"):
         barwatch("once", "--config", world.config, "--at", at)
-    world.write_bars([90, 110, 90])
+    world.write_bars([90, 110, 90])  # on another scale, which tells nothing of the past
     barwatch("once", "--config", world.config, "--at", "2026-01-04")
     result = barwatch("explain", "BTC-USD", "1d", "--at", "2026-01-02", "--config", world.config, "--json")
     assert result.json["checks"][0]["verdict"].startswith("did not fire: by the bars as they are now")

@@ -7,6 +7,7 @@ from monitor.config.settings import load_settings, state_directory
 from monitor.config.snapshot import load_snapshot
 from monitor.core.policy import Severity
 from monitor.errors import ConfigError
+from monitor.ports import Instrument
 from tests.worlds import CONFIG, WATCHLIST, World
 
 TWO = WATCHLIST.replace('["BTC-USD"]', '["BTC-USD", "ETH-USD"]').replace('["1d"]', '["1h", "1d"]')
@@ -127,3 +128,15 @@ def test_no_watchlist_at_all_says_how_to_begin(world):
     with pytest.raises(ConfigError, match="no watchlist") as refused:
         load_snapshot(world.config)
     assert "barwatch init" in refused.value.hint
+
+
+def test_a_market_that_nobody_states_is_guessed_until_a_provider_tells_it(world):
+    world.write_watchlist(WATCHLIST.replace('market = "24/7"\n', "").replace("BTC-USD", "AZN.L"))
+    [watched] = load_snapshot(world.config).watched
+    assert (watched.markets, watched.guessed) == ({"AZN.L": "XLON"}, {"AZN.L"})
+    assert watched.knowing({"AZN.L": Instrument("XETR")}).markets == {"AZN.L": "XETR"}
+
+
+def test_a_market_that_a_watchlist_states_is_not_for_a_provider_to_change(world):
+    [watched] = load_snapshot(world.config).watched
+    assert watched.knowing({"BTC-USD": Instrument("XNYS")}).markets == {"BTC-USD": "24/7"}

@@ -16,8 +16,8 @@ from tests.receivers import Answer
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a forked child of a loaded process is safe on Linux")
 
 PLACES = {
-    "before the bars are committed": {"name": "bars: COMMIT after INSERT bars"},
-    "after the bars are committed": {"name": "bars: COMMIT after INSERT bars", "after": True},
+    "before the bars are committed": {"name": "bars: COMMIT after UPDATE holes 'filled'"},
+    "after the bars are committed": {"name": "bars: COMMIT after UPDATE holes 'filled'", "after": True},
     "between two events": {"name": "state: INSERT events", "nth": 5},
     "before the events are committed": {"name": "state: COMMIT after INSERT deliveries"},
     "after the events are committed": {"name": "state: COMMIT after INSERT deliveries", "after": True},

@@ -115,11 +115,11 @@ def load() -> Callable[[], None]:
         importlib.import_module(name)
     import exchange_calendars
 
-    from monitor import daemon
+    from monitor import assembly
     from monitor.cli.app import main
 
-    until = (daemon.clock() + daemon.CALENDAR_AHEAD).date()
-    exchange_calendars.get_calendar("24/7", start=daemon.FIRST_SESSION.isoformat(), end=until.isoformat())
+    until = (assembly.clock() + assembly.CALENDAR_AHEAD).date()
+    exchange_calendars.get_calendar("24/7", start=assembly.FIRST_SESSION.isoformat(), end=until.isoformat())
     return main
 
 

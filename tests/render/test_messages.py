@@ -60,6 +60,18 @@ AT = "at the close of 20 Nov 2026, 271.49"
         (notice("squeeze", kind=EventKind.BECAME_TRUE), f"AAPL 1d: squeeze became true {AT}"),
         (notice("squeeze", kind=EventKind.BECAME_FALSE), f"AAPL 1d: squeeze is no longer true {AT}"),
         (notice("squeeze", kind=EventKind.HOLDS), f"AAPL 1d: squeeze holds {AT}"),
+        (
+            notice("squeeze", kind=EventKind.WITHDRAWN, evidence={"was": "became_true", "because": "close 271 → 268"}),
+            "AAPL 1d: withdrawn: squeeze became true at the close of 20 Nov 2026; close 271 → 268",
+        ),
+        (
+            notice("gap", kind=EventKind.GAP, bar={}, evidence={"bars": 2, "first": "2026-11-19 00:00 UTC"}),
+            "AAPL 1d: 2 bars that should have come did not, the last of 20 Nov 2026; the checks go on without",
+        ),
+        (
+            notice("quarantined", kind=EventKind.QUARANTINED, bar={}, evidence={"because": "9700 after 97"}),
+            "AAPL 1d: prices are not believed, its checks wait; 9700 after 97",
+        ),
     ],
     ids=[kind.value for kind in EventKind],
 )

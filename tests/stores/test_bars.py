@@ -3,7 +3,7 @@ from contextlib import closing
 import polars as pl
 import pytest
 
-from monitor.stores.bars import BarStore
+from monitor.stores.bars import BarStore, Taken
 from monitor.stores.database import Database
 from tests.core.conftest import frame
 from tests.worlds import day
@@ -44,7 +44,7 @@ def test_timeframes_are_kept_apart(store):
 
 def test_a_replaced_history_leaves_nothing_of_the_old_one(store):
     store.write("1d", bars("A", 6))
-    store.replace("1d", "A", bars("A", 2))
+    store.take(Taken("1d", day(9), histories={"A": bars("A", 2)}))
     assert store.newest("1d", ["A"], None).equals(bars("A", 2))
 
 

@@ -35,7 +35,16 @@ def test_every_table_is_strict(state):
     tables = state.rows("SELECT name, strict FROM pragma_table_list WHERE schema = 'main' AND type = 'table'")
     ours = {name for name, _ in tables if not name.startswith(("sqlite_", "_sqlite"))}
     assert ours == {name for name, strict in tables if strict}
-    assert {"cursors", "trend_states", "check_states", "events", "deliveries", "batches", "attempts"} == ours
+    assert {
+        "breakers",
+        "cursors",
+        "trend_states",
+        "check_states",
+        "events",
+        "deliveries",
+        "batches",
+        "attempts",
+    } == ours
 
 
 def test_a_store_of_a_newer_version_is_refused_and_left_as_it_is(tmp_path):

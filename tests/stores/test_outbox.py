@@ -31,7 +31,7 @@ def event(number, symbol="X"):
 def commit(database, *events, reason=Reason.TELL, channels=("hook",)):
     decisions = [Decision(channel, reason, "so", Severity.WARNING, "high", ("us",)) for channel in channels]
     decided = [(one, "high", one.closed_at, decisions) for one in events]
-    StateStore(database).commit(Commit("1d", "method", Memory(), decided, "files", "config", NOW))
+    StateStore(database).commit(Commit("1d", "method", Memory(), decided, {"X": "files"}, "config", NOW))
 
 
 def states(database):
