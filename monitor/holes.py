@@ -44,7 +44,8 @@ class Holes:
         expected = self._expected(watched, cursors)
         if expected.is_empty():
             return {}, {}
-        known = self._quality.holes(watched.timeframe.name, expected["symbol"].unique().to_list())
+        symbols = expected["symbol"].unique().to_list()
+        known = self._quality.holes(watched.timeframe.name, symbols, min(cursors[symbol] for symbol in symbols))
         holes = expected.join(known.select("symbol", "ts", "state"), on=["symbol", "ts"], how="left")
         states = [self._state(now, watched, cursors, quiet, hole) for hole in holes.iter_rows(named=True)]
         holes = holes.with_columns(pl.Series("now", states, pl.String)).drop_nulls("now")

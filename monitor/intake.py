@@ -5,7 +5,7 @@ bars. A bar that comes into its place among later ones *fills* it.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -24,6 +24,7 @@ from monitor.stores.quality import HoleState, Quality, Reevaluation, Revision, R
 
 OVERLAP = 5
 REFILLED_FOR = 10
+REFILLED_WITHIN = timedelta(days=28)
 _LARGE_STEP = 0.2
 _DIFFERS = pl.any_horizontal(
     ((pl.col(name) - pl.col(f"{name}_now")).abs() > 1e-9 * pl.col(name).abs()).fill_null(value=False)
@@ -87,7 +88,7 @@ class Intake:
 
     def _sought(self, poll: Poll, known: Mapping[str, datetime]) -> dict[str, datetime]:
         """Of each symbol the oldest hole that a bar may still come into."""
-        holes = self._quality.holes(poll.timeframe, known.keys()).filter(
+        holes = self._quality.holes(poll.timeframe, known.keys(), poll.now - REFILLED_WITHIN).filter(
             pl.col("state").is_in([HoleState.PENDING, HoleState.SKIPPED])
         )
         sought: dict[str, datetime] = {}

@@ -192,7 +192,9 @@ class Pipeline:
     def _gaps(self, watched: Watched, cursors: Mapping[str, datetime | None], after: Memory) -> list[Decided]:
         """One notice for each symbol whose checks go on without bars that should have come."""
         timeframe = watched.timeframe.name
-        skipped = self._quality.holes(timeframe, list(cursors)).filter(pl.col("state") == HoleState.SKIPPED)
+        since = min(filter(None, cursors.values()), default=None)
+        known = self._quality.holes(timeframe, list(cursors), since)
+        skipped = known.filter(pl.col("state") == HoleState.SKIPPED)
         if skipped.is_empty():
             return []
         moved = {symbol: (cursors[symbol], cursor) for symbol, cursor in after.cursors.iter_rows()}
@@ -243,7 +245,12 @@ class Pipeline:
         )
 
     def _due_at(self, event: Event, watched: Watched) -> datetime:
-        return event.closed_at + watched.grace + self._sources.lag(watched.markets[event.symbol], watched.timeframe)
+        origin = self._bars.origin(event.timeframe, event.symbol) or ""
+        return (
+            event.closed_at
+            + watched.grace
+            + self._sources.lag(watched.markets[event.symbol], watched.timeframe, origin)
+        )
 
     def _due(
         self, watched: Watched, symbols: list[str], waiting: Mapping[str, datetime], memory: Memory

@@ -98,7 +98,7 @@ class Sources:
     def _has_another(self, origin: str | None, now: datetime) -> bool:
         """Whether a provider that has just failed is one to be replaced now."""
         provider, whole = self._choose(origin, now)
-        return provider is not None and (whole or origin is None)
+        return provider is not None and whole
 
     def _fetch(self, asked: Asked, origins: Mapping[str, str]) -> Fetched:
         built: dict[Timeframe, dict[str, datetime | None]] = {}

@@ -12,7 +12,7 @@ import typer
 
 from monitor.cli.inspect import open_store
 from monitor.cli.output import CONFIG, TIMES, AsJson, ConfigPath, print_json, print_pairs, print_table, shown
-from monitor.errors import InputError, StoreError
+from monitor.errors import InputError
 
 if TYPE_CHECKING:
     from monitor.config.snapshot import Snapshot
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from monitor.diagnosis import Known, Silence
     from monitor.ports import Provider
     from monitor.providers import ProviderSettings
-    from monitor.stores.database import Database
 
 _PRICES = ("open", "high", "low", "close", "volume")
 
@@ -32,6 +31,9 @@ def bars(
     at: Annotated[
         datetime | None, typer.Option(formats=TIMES, help="Act as if it were this time, UTC; for the replay provider.")
     ] = None,
+    believe: Annotated[
+        bool, typer.Option("--believe", help="Say that what is in quarantine is true; while no Barwatch runs.")
+    ] = False,
     config: ConfigPath = CONFIG,
     as_json: AsJson = False,
 ) -> None:
@@ -44,6 +46,8 @@ def bars(
     set_up_logging("error")
     snapshot, length = load_snapshot(config), parse_timeframe(timeframe)
     now = at.replace(tzinfo=UTC) if at else assembly.clock()
+    if believe:
+        _believe(snapshot, symbol, length)
     with contextlib.ExitStack() as stack:
         providers = [build(snapshot, settings, stack) for settings in provider_settings(snapshot)]
         known = stack.enter_context(opened(snapshot, providers))
@@ -55,6 +59,25 @@ def bars(
         print_json(found)
     else:
         _print(found, length)
+
+
+def _believe(snapshot: "Snapshot", symbol: str, timeframe: "Timeframe") -> None:
+    """Let what is in quarantine be taken up by the next cycle.
+
+    Raises: StoreInUse, InputError where there is nothing in quarantine.
+    """
+    from monitor.config.settings import state_directory
+    from monitor.stores.database import StateDirectory
+    from monitor.stores.quality import Quality
+
+    directory = StateDirectory(state_directory(snapshot.settings, snapshot.folder)).hold()
+    try:
+        with contextlib.closing(directory.open("bars")) as bars:
+            believed = Quality(bars).believe(timeframe.name, symbol)
+    finally:
+        directory.release()
+    if not believed:
+        raise InputError(f"nothing of {symbol} {timeframe} is in quarantine", "`barwatch doctor` says what is")
 
 
 def provider_settings(snapshot: "Snapshot") -> list["ProviderSettings"]:
@@ -94,24 +117,11 @@ def opened(snapshot: "Snapshot", providers: Sequence["Provider"]) -> Iterator["K
         contextlib.closing(open_store(snapshot, "bars")) as bars,
         contextlib.closing(open_store(snapshot, "state")) as state,
     ):
-        _refuse_older(bars, "bars")
-        _refuse_older(state, "state")
         store, quality = BarStore(bars), Quality(bars)
         calendars = Calendars(quality.observed_hours)
         sources = Sources(providers, calendars, Stored(store, Breakers(state), StateStore(state).cursors, {}))
         patience = snapshot.settings.hole_patience if snapshot.settings.on_hole == "skip" else None
         yield Known(store, quality, sources, calendars, patience)
-
-
-def _refuse_older(database: "Database", kind: str) -> None:
-    from monitor.stores.schema import VERSIONS
-
-    [(version,)] = database.rows("PRAGMA user_version")
-    if version < VERSIONS[kind]:
-        raise StoreError(
-            f"{database.path} was written by an older Barwatch (schema {version}, this one has {VERSIONS[kind]})",
-            "`barwatch run` or `barwatch once` brings it up to date",
-        )
 
 
 def _found(

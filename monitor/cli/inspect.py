@@ -41,7 +41,9 @@ def check(
     """Evaluate now and show what would fire; stores nothing and sends nothing."""
     from monitor import assembly
     from monitor.config.snapshot import load_snapshot
+    from monitor.telemetry import set_up_logging
 
+    set_up_logging("warning")
     snapshot = load_snapshot(config)
     _known(watchlist, snapshot.watchlists, "watchlist")
     _known(symbol, {name for one in snapshot.watchlists.values() for name in one.symbols}, "symbol")

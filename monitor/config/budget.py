@@ -6,6 +6,7 @@ An intraday bar is asked for once for each symbol, at the smallest watched timef
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import ceil
 
 from monitor.core.timeframe import Timeframe
 from monitor.errors import ConfigError
@@ -43,7 +44,7 @@ def poll_budget(provider: ProviderSettings, watched: Mapping[Timeframe, Iterable
                 asked_for.append(timeframe)
     asked = [(symbol, timeframe) for symbol, timeframes in of_symbol.items() for timeframe in timeframes]
     needed = sum(1 / timeframe.length.total_seconds() for _, timeframe in asked)
-    budget = Budget(round(needed * 3600), round(per_second * 3600), len(of_symbol) / per_second / 60)
+    budget = Budget(ceil(round(needed * 3600, 3)), round(per_second * 3600), len(of_symbol) / per_second / 60)
     if needed > per_second:
         smallest = min(timeframe for _, timeframe in asked)
         count = sum(timeframe == smallest for _, timeframe in asked)

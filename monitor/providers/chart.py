@@ -36,7 +36,8 @@ class Answer:
     """What Yahoo answered of one symbol, and the words of it that tell which rows are bars.
 
     `frame` is unadjusted, with actions, nothing left out or mended; empty where there are no rows. `last_trade` and
-    `first_trade` are in the zone of the exchange. `at` is when Yahoo answered, by its own clock.
+    `first_trade` are in the zone of the exchange. `at` is when Yahoo answered, by its own clock; `hours` are the open
+    and the close of the session of the day.
     """
 
     frame: pd.DataFrame
@@ -44,6 +45,7 @@ class Answer:
     instrument: Instrument = field(default_factory=Instrument)
     last_trade: datetime | None = None
     first_trade: datetime | None = None
+    hours: tuple[datetime, datetime] | None = None
 
 
 @dataclass(frozen=True)

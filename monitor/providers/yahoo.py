@@ -50,6 +50,8 @@ class _Known:
     as_of: datetime
     instrument: Instrument
     seen: datetime | None
+    hours: tuple[datetime, datetime] | None
+    told_at: datetime | None
 
 
 class YahooProvider:
@@ -181,7 +183,8 @@ def _known(chart: Chart, answer: Answer, since: datetime | None, now: datetime) 
         chart = replace(chart, bars=chart.bars.filter(wanted), quiet=chart.quiet.filter(wanted))
     seen = [at.astimezone(UTC) for at in (answer.last_trade, chart.last) if at]
     as_of = min(now, answer.at or now) - _EDGE_CACHE
-    return _Known(chart, as_of, answer.instrument, min(now, max(seen)) if seen else None)
+    known = min(now, max(seen)) if seen else None
+    return _Known(chart, as_of, answer.instrument, known, answer.hours, answer.at)
 
 
 def _doubted(failures: dict[str, BarwatchError], asked: int) -> dict[str, BarwatchError]:
@@ -194,11 +197,13 @@ def _doubted(failures: dict[str, BarwatchError], asked: int) -> dict[str, Barwat
 
 def _fetched(known: Mapping[str, _Known], failures: Mapping[str, BarwatchError]) -> Fetched:
     return Fetched(
-        pl.concat([pl.DataFrame(schema=RAW_SCHEMA), *(each.chart.bars for each in known.values())]),
-        {symbol: each.as_of for symbol, each in known.items()},
-        failures,
-        {symbol: each.chart.splits for symbol, each in known.items() if each.chart.splits},
-        {symbol: each.instrument for symbol, each in known.items() if each.instrument != Instrument()},
-        pl.concat([pl.DataFrame(schema=QUIET), *(each.chart.quiet for each in known.values())]),
-        {symbol: each.seen for symbol, each in known.items() if each.seen},
+        bars=pl.concat([pl.DataFrame(schema=RAW_SCHEMA), *(each.chart.bars for each in known.values())]),
+        as_of={symbol: each.as_of for symbol, each in known.items()},
+        failures=failures,
+        splits={symbol: each.chart.splits for symbol, each in known.items() if each.chart.splits},
+        instruments={symbol: each.instrument for symbol, each in known.items() if each.instrument != Instrument()},
+        quiet=pl.concat([pl.DataFrame(schema=QUIET), *(each.chart.quiet for each in known.values())]),
+        seen={symbol: each.seen for symbol, each in known.items() if each.seen},
+        hours={symbol: each.hours for symbol, each in known.items() if each.hours},
+        told_at=max((each.told_at for each in known.values() if each.told_at), default=None),
     )

@@ -9,6 +9,7 @@ served without one too.
 import json
 import logging
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -111,6 +112,7 @@ class Wire:
             Instrument(market, meta.get("currency") or "", kind),
             _instant(meta.get("regularMarketTime")),
             _instant(meta.get("firstTradeDate")),
+            _hours(meta),
         )
 
     def _forget(self) -> None:
@@ -119,6 +121,12 @@ class Wire:
             self._yahoo._crumb = self._yahoo._cookie = None
             self._session.cookies.clear()
             get_cookie_cache().store("curlCffi", None)
+
+
+def _hours(meta: Mapping[str, Any]) -> tuple[datetime, datetime] | None:
+    regular = meta.get("currentTradingPeriod", {}).get("regular", {})
+    opens, closes = _instant(regular.get("start")), _instant(regular.get("end"))
+    return (opens.astimezone(UTC), closes.astimezone(UTC)) if opens and closes else None
 
 
 def _frame(history: PriceHistory, timeframe: Timeframe, start: datetime | None, end: datetime | None) -> pd.DataFrame:

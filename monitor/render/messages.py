@@ -30,7 +30,7 @@ _HEADLINES = {
     EventKind.HOLDS: "{where}: {check} holds {at}",
     EventKind.WITHDRAWN: "{where}: withdrawn: {check} {was} at the close of {moment}; {because}",
     EventKind.QUARANTINED: "{where}: prices are not believed, its checks wait; {because}",
-    EventKind.GAP: "{where}: {bars} that should have come did not, the last of {moment}; the checks go on without",
+    EventKind.GAP: "{where}: {bars} did not come; the checks go on without",
 }
 _TOLD_OTHERWISE = {"late", "unsettled", "because", "was", "bars"}
 _TREND_EVIDENCE = {"previous": "trend before", "state": "trend now", "run": "real bars in a row"}
@@ -112,7 +112,7 @@ def _bar(event: Event) -> list[str]:
 
 def _bars(event: Event) -> str:
     count = event.evidence.get("bars")
-    return "a bar" if count == 1 else f"{_words(count)} bars"
+    return f"the bar of {_moment(event)}" if count == 1 else f"{_words(count)} bars up to that of {_moment(event)}"
 
 
 def _parts(event: Event) -> Iterable[tuple[str, Value]]:

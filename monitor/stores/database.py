@@ -45,12 +45,14 @@ class Database:
             )
             self.connection.execute("PRAGMA busy_timeout = 10000")
             self._refuse_newer(kind)
-            if not readonly:
+            if readonly:
+                self._refuse_older(kind)
+            else:
                 self._prepare(kind)
-        except (sqlite3.Error, StoreNewer) as error:
+        except (sqlite3.Error, StoreError) as error:
             if hasattr(self, "connection"):
                 self.connection.close()
-            if isinstance(error, StoreNewer):
+            if isinstance(error, StoreError):
                 raise
             raise _ours(error, path) from error
 
@@ -60,6 +62,14 @@ class Database:
             raise StoreNewer(
                 f"{self.path} was written by a newer Barwatch (schema {found}, this one knows {schema.VERSIONS[kind]})",
                 "upgrade Barwatch, or give this version its own state_directory; the store was left as it is",
+            )
+
+    def _refuse_older(self, kind: str) -> None:
+        found = self.connection.execute("PRAGMA user_version").fetchone()[0]
+        if found < schema.VERSIONS[kind]:
+            raise StoreError(
+                f"{self.path} was written by an older Barwatch (schema {found}, this one has {schema.VERSIONS[kind]})",
+                "run `barwatch once` or `barwatch run` first, which bring it up to date",
             )
 
     def _prepare(self, kind: str) -> None:

@@ -86,11 +86,12 @@ class Quality:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def holes(self, timeframe: str, symbols: Collection[str]) -> pl.DataFrame:
-        """Every recorded hole of these symbols, sorted. Shape: HOLES."""
+    def holes(self, timeframe: str, symbols: Collection[str], since: datetime | None = None) -> pl.DataFrame:
+        """The recorded holes of these symbols labelled at or after `since`, sorted. Shape: HOLES."""
         rows = self._database.rows(
-            f"SELECT symbol, ts, closed_at, state FROM holes WHERE timeframe = ? AND {_AMONG} ORDER BY symbol, ts",
-            (timeframe, json.dumps(sorted(symbols))),
+            f"SELECT symbol, ts, closed_at, state FROM holes WHERE timeframe = ? AND {_AMONG} AND ts >= ? "
+            "ORDER BY symbol, ts",
+            (timeframe, json.dumps(sorted(symbols)), to_us(since) if since else -(2**62)),
         )
         return pl.DataFrame(rows, HOLES, orient="row")
 

@@ -88,11 +88,14 @@ severity = "info"
 
 
 class Zygote:
-    """The zygote as seen from outside; every wait for it is bounded."""
+    """The zygote as seen from outside; every wait for it is bounded. `module` says which one."""
+
+    def __init__(self, module: str = "tests.crash.zygote") -> None:
+        self._module = module
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.zygote"],
+            [sys.executable, "-m", self._module],
             cwd=Path(__file__).parents[2],
             env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},  # its threads would not live on in a child
             stdin=subprocess.PIPE,

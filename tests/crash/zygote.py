@@ -35,26 +35,29 @@ _STATEMENT = re.compile(
 class Trail:
     """The points that a process comes to, written down, and the one at which it ends.
 
-    `fatal` names that one by `number`, counted from 0, or by `name` and `nth`, counted from 1; with `after` it is
-    the point that follows it. Without either the process lives.
+    `fatal` names that one by `number`, counted from 0, or by `name` and `nth`, counted from 1; `after` makes it the
+    point that comes so many points later. Without either the process lives.
     """
 
     def __init__(self, path: Path, fatal: dict[str, Any]) -> None:
         self._file = path.open("wb", buffering=0)
-        self._fatal = {"number": -1, "name": "", "nth": 1, "after": False} | fatal
+        self._fatal = {"number": -1, "name": "", "nth": 1, "after": 0} | fatal
         self._seen: Counter[Any] = Counter()
+        self._left: int | None = None
         self._one_at_a_time = threading.Lock()
 
     def at(self, name: str, last_act: Callable[[], object] = lambda: None) -> None:
         """The process stands before the step of that name; `last_act` is done only if it ends here."""
         fatal = self._fatal
         with self._one_at_a_time:
-            passed = self._seen[fatal["name"]] == fatal["nth"]
             number = self._seen.total()
             self._file.write(f"{name}\n".encode())
             self._seen[name] += 1
-            there = name == fatal["name"] and self._seen[name] == fatal["nth"]
-            if number == fatal["number"] or (passed if fatal["after"] else there):
+            if self._left is not None:
+                self._left -= 1
+            elif name == fatal["name"] and self._seen[name] == fatal["nth"]:
+                self._left = int(fatal["after"])
+            if number == fatal["number"] or self._left == 0:
                 last_act()
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -144,9 +147,8 @@ def ended(pid: int, seconds: float) -> int | None:
         time.sleep(0.002)
 
 
-def serve() -> Callable[[], None] | None:
+def serve(main: Callable[[], None]) -> Callable[[], None] | None:
     """Do as each line of standard input says, `{"start": …}` or `{"wait": …}`; in a child, return what it is to run."""
-    main = load()
     print(json.dumps("ready"), flush=True)
     running: set[int] = set()
     for line in iter(sys.stdin.readline, ""):
@@ -167,6 +169,6 @@ def serve() -> Callable[[], None] | None:
 
 
 if __name__ == "__main__":
-    command = serve()
+    command = serve(load())
     if command:
         command()

@@ -66,7 +66,7 @@ AT = "at the close of 20 Nov 2026, 271.49"
         ),
         (
             notice("gap", kind=EventKind.GAP, bar={}, evidence={"bars": 2, "first": "2026-11-19 00:00 UTC"}),
-            "AAPL 1d: 2 bars that should have come did not, the last of 20 Nov 2026; the checks go on without",
+            "AAPL 1d: 2 bars up to that of 20 Nov 2026 did not come; the checks go on without",
         ),
         (
             notice("quarantined", kind=EventKind.QUARANTINED, bar={}, evidence={"because": "9700 after 97"}),

@@ -413,3 +413,11 @@ def test_making_a_provider_loads_nothing_heavy():
         "print([m for m in ('yfinance', 'pandas', 'curl_cffi') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
+
+
+def test_the_session_of_the_day_and_the_time_at_yahoo_are_told(yahoo, provider):
+    yahoo.market.add("X", bars={"1d": bars(DATES)})
+    yahoo.market.at(NOW)
+    given = provider.fetch({"X": None}, DAILY, NOW)
+    assert given.hours == {"X": (OPEN, OPEN + timedelta(hours=6, minutes=30))}
+    assert given.told_at == NOW
