@@ -12,11 +12,13 @@ from typing import Any, TextIO
 import structlog
 
 from monitor import channels, providers
+from monitor.building import Asked
 from monitor.calendars import Observed
 from monitor.config.settings import state_directory
 from monitor.config.snapshot import Snapshot
 from monitor.core.events import digest
 from monitor.dispatcher import HORIZON, Dispatcher
+from monitor.holes import Holes
 from monitor.look import look_at
 from monitor.pipeline import Cycle, Pipeline, Stores
 from monitor.polling import only_closed
@@ -24,7 +26,7 @@ from monitor.ports import Provider
 from monitor.providers import ReplaySettings
 from monitor.providers.replay import ReplayProvider
 from monitor.sessions import Sessions
-from monitor.sources import Asked, Sources, Stored, smaller_watched
+from monitor.sources import Sources, Stored, smaller_watched
 from monitor.stores.bars import BarStore
 from monitor.stores.breakers import Breakers
 from monitor.stores.database import StateDirectory
@@ -97,8 +99,8 @@ def assembled(
     Raises: StoreInUse, StoreError, ConfigError.
     """
     directory = StateDirectory(state_directory(snapshot.settings, snapshot.folder)).hold()
-    asked = asked or _providers(snapshot, directory.path)
     try:
+        asked = asked or _providers(snapshot, directory.path)
         with contextlib.closing(directory.open("bars")) as bars, contextlib.closing(directory.open("state")) as state:
             stores = Stores(BarStore(bars), Quality(bars), StateStore(state))
             senders = {
@@ -116,8 +118,9 @@ def assembled(
             watched = {one.timeframe: one.markets.keys() for one in snapshot.watched}
             stored = Stored(stores.bars, Breakers(state), stores.state.cursors, smaller_watched(asked[0], watched))
             sources = Sources(asked, sessions, stored)
-            patience = snapshot.settings.hole_patience if snapshot.settings.on_hole == "skip" else None
-            pipeline = Pipeline(sources, stores, sessions, patience)
+            patience, skips = snapshot.settings.hole_patience, snapshot.settings.on_hole == "skip"
+            holes = Holes(stores.bars, stores.quality, sessions, patience, skips=skips)
+            pipeline = Pipeline(sources, stores, sessions, holes)
             yield Parts(snapshot, sessions, sources, pipeline, stores.state, outbox, Dispatcher(outbox, senders, clock))
     finally:
         for one in asked:
@@ -184,7 +187,9 @@ def _replayed(snapshot: Snapshot, files: Provider) -> ReplayProvider:
     histories = {}
     vouched: set[str] = set()
     for watched in snapshot.watched:
-        fetched = sources.fetch(Asked(watched.timeframe, dict.fromkeys(watched.markets), watched.markets, now), {})
+        fetched = sources.fetch(
+            Asked(watched.timeframe, dict.fromkeys(watched.markets), watched.markets, watched.guessed, now), {}
+        )
         histories[watched.timeframe.name] = only_closed(fetched, watched, sources, sessions, now)
         vouched |= set(fetched.vouched)
     return ReplayProvider(histories, vouched)

@@ -16,7 +16,6 @@ from monitor.stores.breakers import BreakerRecord, Breakers
 BANNED = tuple(timedelta(minutes=minutes) for minutes in (15, 30, 60, 120))
 FAILING = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 4, 8, 15))
 FAILURES = 5
-HEALTHY_AFTER = timedelta(hours=1)
 NOTED_EVERY = timedelta(minutes=5)
 
 
@@ -30,10 +29,6 @@ class Breaker:
 
     def lets_through(self, now: datetime) -> bool:
         return self.record.open_until is None or now >= self.record.open_until
-
-    def healthy(self, now: datetime) -> bool:
-        """Whether it has not failed for long enough to come back to."""
-        return self.record.open_until is None or now >= self.record.open_until + HEALTHY_AFTER
 
     def failure(self) -> BarwatchError:
         """What a symbol gets while the breaker is open."""

@@ -25,15 +25,13 @@ log = structlog.get_logger()
 class Batch:
     """Symbols of one timeframe to be polled together; those of smaller bars go first, as larger ones are built of them.
 
-    `name` is its own for as long as the daemon runs; `attempt` counts the polls since its bar was due.
+    `name` is its own for as long as the daemon runs.
     """
 
     length: timedelta
     number: int
     name: str = field(compare=False)
     watched: Watched = field(compare=False)
-    symbols: tuple[str, ...] = field(compare=False)
-    attempt: int = field(compare=False, default=0)
 
 
 class Daemon:
@@ -50,7 +48,7 @@ class Daemon:
         self._scheduler = AsyncIOScheduler(timezone=UTC)
         self._watched = {watched.timeframe: watched for watched in parts.snapshot.watched}
         self._due: asyncio.PriorityQueue[Batch] = asyncio.PriorityQueue()
-        self._queued: set[str] = set()
+        self._queued: dict[str, dict[str, int]] = {}
         self._numbers = itertools.count()
         self._cycles = ThreadPoolExecutor(1, "cycle")
 
@@ -102,13 +100,13 @@ class Daemon:
             self._enqueue(f"{watched.timeframe} {market} {place}", watched, batch)
 
     def _enqueue(self, name: str, watched: Watched, symbols: Sequence[str], attempt: int = 0) -> None:
-        """Put a batch into the queue, unless it is still waiting there: then the market is faster than we are."""
-        if name in self._queued:
-            log.warning("cycle.behind", batch=name)
+        """Put a batch into the queue; one that is still waiting there is joined by these symbols, not repeated."""
+        waiting = self._queued.get(name)
+        if waiting is not None:
+            self._queued[name] = {**waiting, **dict.fromkeys(symbols, attempt)}
             return
-        self._queued.add(name)
-        length = watched.timeframe.length
-        self._due.put_nowait(Batch(length, next(self._numbers), name, watched, tuple(symbols), attempt))
+        self._queued[name] = dict.fromkeys(symbols, attempt)
+        self._due.put_nowait(Batch(watched.timeframe.length, next(self._numbers), name, watched))
 
     async def _work(self, stopping: asyncio.Event) -> None:
         """Run the batches that are due, one at a time, in a thread."""
@@ -120,20 +118,23 @@ class Daemon:
                 due.cancel()
                 return
             batch = due.result()
-            self._queued.discard(batch.name)
-            await self._cycle(batch)
+            symbols = self._queued.pop(batch.name)
+            await self._cycle(batch, sorted(symbols), min(symbols.values()))
 
-    async def _cycle(self, batch: Batch) -> None:
-        """One cycle and its log line; what is missing afterwards is looked for again a little later."""
-        missing: Sequence[str] = batch.symbols
+    async def _cycle(self, batch: Batch, symbols: Sequence[str], attempt: int) -> None:
+        """One cycle and its log line; what is missing afterwards is looked for again a little later.
+
+        `attempt` counts the polls since the bar was due.
+        """
+        missing = symbols
         watched = self._watched[batch.watched.timeframe]
         try:
             loop = asyncio.get_running_loop()
             cycle = await loop.run_in_executor(
-                self._cycles, lambda: self._parts.pipeline.run_cycle(clock(), watched, batch.symbols)
+                self._cycles, lambda: self._parts.pipeline.run_cycle(clock(), watched, symbols)
             )
             missing = sorted(cycle.missing)
-            quiet = batch.attempt and not cycle.bars
+            quiet = attempt and not cycle.bars
             (log.debug if quiet else log.info)("cycle.ended", **cycle.receipt())
             if any(watched.markets[symbol] != market for symbol, market in cycle.markets.items()):
                 await self._schedule(self._parts.pipeline.known_markets(watched))
@@ -143,15 +144,15 @@ class Daemon:
             log.exception("cycle.failed", batch=batch.name)
         self._parts.dispatcher.wake()
         if missing:
-            self._look_again(batch, missing)
+            self._look_again(batch, missing, attempt)
 
-    def _look_again(self, batch: Batch, missing: Sequence[str]) -> None:
+    def _look_again(self, batch: Batch, missing: Sequence[str], attempt: int) -> None:
         async def again() -> None:
-            self._enqueue(batch.name, batch.watched, missing, batch.attempt + 1)
+            self._enqueue(batch.name, batch.watched, missing, attempt + 1)
 
         self._scheduler.add_job(
             again,
-            next_run_time=clock() + wait_before_retry(batch.attempt, self._retry),
+            next_run_time=clock() + wait_before_retry(attempt, self._retry),
             id=f"{batch.name} late",
             replace_existing=True,
             misfire_grace_time=None,

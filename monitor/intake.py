@@ -24,6 +24,7 @@ from monitor.stores.quality import HoleState, Quality, Reevaluation, Revision, R
 
 OVERLAP = 5
 REFILLED_FOR = 10
+NOT_TO_LOSE = 50
 REFILLED_WITHIN = timedelta(days=28)
 _LARGE_STEP = 0.2
 _DIFFERS = pl.any_horizontal(
@@ -64,7 +65,9 @@ class Intake:
         poll.taken.bars.append(plain.join(stored, on=["symbol", "ts"], how="anti"))
         for symbol in sorted(watchful):
             self._settle(poll, symbol, *(part.filter(pl.col("symbol") == symbol) for part in (stored, closed)))
-        poll.taken.origins = {symbol: poll.sources[symbol] for symbol in poll.sources.keys() - poll.missing.keys()}
+        with_bars = {*closed["symbol"], *stored["symbol"]} - poll.missing.keys()
+        poll.taken.origins = {symbol: poll.sources[symbol] for symbol in with_bars & poll.sources.keys()}
+        poll.taken.built = {symbol: poll.built[symbol] for symbol in with_bars & poll.built.keys()}
         self._bars.take(poll.taken)
         self._instruments |= poll.taken.instruments
         return poll
@@ -76,11 +79,11 @@ class Intake:
         if fetched is None or symbol not in fetched.as_of:
             return False
         changed = Poll(poll.now, poll.watched, poll.origins, poll.cursors, {}, Taken(poll.timeframe, poll.now))
+        changed.sources |= fetched.sources
         given = self._only_closed(changed, fetched)
         if lacking not in given["ts"]:
             return False
-        self._change_source(changed, symbol, self._bars.newest(poll.timeframe, [symbol], None), given)
-        if changed.missing:
+        if self._change_source(changed, symbol, self._bars.newest(poll.timeframe, [symbol], None), given):
             return False
         changed.taken.origins = {symbol: fetched.sources[symbol]}
         self._bars.take(changed.taken)
@@ -88,13 +91,15 @@ class Intake:
 
     def _sought(self, poll: Poll, known: Mapping[str, datetime]) -> dict[str, datetime]:
         """Of each symbol the oldest hole that a bar may still come into."""
-        holes = self._quality.holes(poll.timeframe, known.keys(), poll.now - REFILLED_WITHIN).filter(
-            pl.col("state").is_in([HoleState.PENDING, HoleState.SKIPPED])
+        holes = self._quality.holes(poll.timeframe, known.keys()).filter(
+            (pl.col("state") == HoleState.PENDING)
+            | ((pl.col("state") == HoleState.SKIPPED) & (pl.col("ts") >= poll.now - REFILLED_WITHIN))
         )
         sought: dict[str, datetime] = {}
-        for symbol, ts, closed_at, _ in holes.iter_rows():
+        for symbol, ts, closed_at, state in holes.iter_rows():
             sessions = self._sessions(poll.watched.markets[symbol])
-            if symbol not in sought and sessions.closes_between(closed_at, poll.now) <= REFILLED_FOR:
+            recent = state == HoleState.PENDING or sessions.closes_between(closed_at, poll.now) <= REFILLED_FOR
+            if symbol not in sought and recent:
                 sought[symbol] = ts
         return sought
 
@@ -107,10 +112,13 @@ class Intake:
         for symbol, (opens, closes) in fetched.hours.items():
             if closes >= self._sessions(poll.watched.markets[symbol]).known_until:
                 poll.taken.hours[poll.watched.markets[symbol]] = opens, closes
+        for symbol in fetched.as_of:
+            poll.missing.pop(symbol, None)
         poll.missing |= {symbol: failure.message for symbol, failure in fetched.failures.items()}
         poll.splits |= {symbol: tuple(splits) for symbol, splits in fetched.splits.items()}
         poll.sources |= fetched.sources
         poll.vouched |= set(fetched.vouched)
+        poll.built |= fetched.built
         poll.quiet.append(fetched.quiet)
         return self._only_closed(poll, fetched)
 
@@ -140,12 +148,23 @@ class Intake:
             poll.missing.setdefault(symbol, "its provider has no closed bars")
             return
         given = even_out(given, poll.splits.get(symbol, ()))
-        if poll.sources[symbol] != poll.origins.get(symbol, poll.sources[symbol]):
-            self._change_source(poll, symbol, self._bars.newest(poll.timeframe, [symbol], None), given)
-        elif stored.is_empty():
+        if stored.is_empty() and self._bars.oldest_label(poll.timeframe, symbol) is None:
             self._begin(poll, symbol, given)
+        elif poll.sources[symbol] != poll.origins.get(symbol, poll.sources[symbol]):
+            refusal = self._change_source(poll, symbol, self._bars.newest(poll.timeframe, [symbol], None), given)
+            if refusal:
+                self._stay(poll, symbol, stored, refusal)
         else:
             self._compare(poll, symbol, stored, given)
+
+    def _stay(self, poll: Poll, symbol: str, stored: pl.DataFrame, refusal: str) -> None:
+        """Ask the provider that a series is from, as another one cannot take it over."""
+        since: datetime | None = stored["ts"][0] if not stored.is_empty() else None
+        given = self._closed(poll, {symbol: since})
+        if poll.sources.get(symbol) != poll.origins[symbol]:
+            poll.missing[symbol] = refusal
+        elif not given.is_empty():
+            self._compare(poll, symbol, stored, even_out(given, poll.splits.get(symbol, ())))
 
     def _begin(self, poll: Poll, symbol: str, given: pl.DataFrame) -> None:
         """A history given for the first time, without the rows that cannot be true."""
@@ -175,12 +194,15 @@ class Intake:
             self._fill(poll, symbol, stored, given)
 
     def _rescale(self, poll: Poll, symbol: str, stored: pl.DataFrame, given: pl.DataFrame, found: Comparison) -> None:
-        """The whole history on its new scale. Only what changed beyond the scale is compared with what was told."""
+        """The whole history on its new scale. Nothing that was told on the old one is compared with it."""
         newest = stored["ts"][-1]
         kept = rebase(stored.join(given, on="ts", how="anti"), stored, given)
         poll.taken.histories[symbol] = pl.concat([kept, given.filter(pl.col("ts") <= newest)]).sort("ts")
-        beyond = not found.changed.is_empty() and found.change is Change.RESCALED
-        since: datetime = found.changed["ts"][0] if beyond else newest
+        # Bars from a split on that were judged before it was told: what they told may not hold.
+        after = [split.ts for split in poll.splits.get(symbol, ()) if split.ts <= newest]
+        wrong = found.changed.filter(pl.col("ts") >= max(after)) if after else found.changed.clear()
+        beyond = found.change is Change.RESCALED and not wrong.is_empty()
+        since: datetime = wrong["ts"][0] if beyond else newest
         upto = [ts for ts in stored["ts"] if ts < since][-1:] if beyond else [newest]
         poll.taken.revisions += [Revision(symbol, ts, RevisionKind.RESCALED, found.why) for ts in upto]
         self._owe(poll, symbol, since, compare=beyond, why=found.why)
@@ -203,7 +225,9 @@ class Intake:
         come = given.join(stored, on="ts", how="anti")
         behind = self._doubts.without_spikes(poll, symbol, come.filter(pl.col("ts") < stored["ts"][-1]), among=stored)
         cursor = poll.cursors.get(symbol)
-        late = behind.filter(pl.col("ts") <= cursor) if cursor else behind.clear()
+        oldest = self._bars.oldest_label(poll.timeframe, symbol)
+        within = pl.col("ts").is_between(oldest, cursor) if cursor else pl.lit(value=False)
+        late = behind.filter(within)
         poll.taken.bars.append(behind)
         if not late.is_empty():
             why = f"the bar of {late['ts'][0]:%Y-%m-%d %H:%M} UTC came after later ones"
@@ -215,25 +239,40 @@ class Intake:
         newest = stored["ts"][-1]
         self._doubts.take_fresh(poll, symbol, given.filter(pl.col("ts") <= newest), come.filter(pl.col("ts") > newest))
 
-    def _change_source(self, poll: Poll, symbol: str, stored: pl.DataFrame, given: pl.DataFrame) -> None:
-        """A series from another provider: all of it, so that sources never mix."""
+    def _change_source(self, poll: Poll, symbol: str, stored: pl.DataFrame, given: pl.DataFrame) -> str:
+        """A series from another provider: all of it, so that sources never mix; what is new is judged as ever.
+
+        Where the other one cannot take it over, the reason: then it stays where it is for another day.
+        """
         origin = poll.origins[symbol]
-        if given.is_empty() or given["ts"][-1] < stored["ts"][-1]:
-            poll.missing[symbol] = f"another provider than {origin} has no history of it that is as new"
-            return
-        if compare(stored, given, ()).change is Change.DOUBTFUL:
-            poll.missing[symbol] = f"another provider than {origin} has it at prices that cannot be the same unit"
-            return
+        given = self._doubts.without_spikes(poll, symbol, given, among=given.clear(), followed=True)
+        back = poll.sources.get(symbol) == self._sources.first
+        if (
+            given.is_empty()
+            or given["ts"][-1] < stored["ts"][-1]
+            or compare(stored, given, ()).change is Change.DOUBTFUL
+            or (back and not _has_all(given, stored.tail(NOT_TO_LOSE)))
+        ):
+            self._sources.keep_origin(poll.watched.timeframe, symbol, poll.now)
+            other = poll.sources.get(symbol, "another provider")
+            return f"{other} cannot replace {origin}: it lacks newer bars, or has them in another unit"
+        newest = stored["ts"][-1]
         why = f"{origin} was replaced by {poll.sources.get(symbol, 'the next provider')}"
-        poll.taken.histories[symbol] = given
-        poll.taken.revisions.append(Revision(symbol, stored["ts"][-1], RevisionKind.SWITCHED, why))
-        self._owe(poll, symbol, stored["ts"][-1], compare=False, why=why)
+        poll.taken.histories[symbol] = given.filter(pl.col("ts") <= newest)
+        poll.taken.revisions.append(Revision(symbol, newest, RevisionKind.SWITCHED, why))
+        self._owe(poll, symbol, newest, compare=False, why=why)
+        self._doubts.take_fresh(poll, symbol, poll.taken.histories[symbol], given.filter(pl.col("ts") > newest))
+        return ""
 
     def _owe(self, poll: Poll, symbol: str, since: Any, *, compare: bool, why: str) -> None:
         known = poll.taken.reevaluations.get(symbol)
         if known and known.compare:
             since, compare, why = min(since, known.since), True, known.why
         poll.taken.reevaluations[symbol] = Reevaluation(since, compare, why)
+
+
+def _has_all(given: pl.DataFrame, stored: pl.DataFrame) -> bool:
+    return stored.join(given, on="ts", how="anti").is_empty()
 
 
 def _goes_further_back(found: Comparison, stored: pl.DataFrame, given: pl.DataFrame) -> bool:

@@ -4,19 +4,22 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from monitor.building import Asked
 from monitor.config.snapshot import Watched
 from monitor.core.evaluate import BEFORE_ALL, Memory, evaluate
 from monitor.holes import late
 from monitor.polling import only_closed
 from monitor.sessions import Sessions
-from monitor.sources import Asked, Sources
+from monitor.sources import Sources
 
 
 def look_at(
     sources: Sources, sessions: Callable[[str], Sessions], now: datetime, watched: Watched
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
     """Each check at the newest closed bar of each symbol it watches, and whether it would fire there; keeps nothing."""
-    fetched = sources.fetch(Asked(watched.timeframe, dict.fromkeys(watched.markets), watched.markets, now), {})
+    fetched = sources.fetch(
+        Asked(watched.timeframe, dict.fromkeys(watched.markets), watched.markets, watched.guessed, now), {}
+    )
     watched = watched.knowing(fetched.instruments)
     bars = only_closed(fetched, watched, sources, sessions, now)
     evaluation = evaluate(bars, watched.plan, watched.timeframe, Memory(), BEFORE_ALL)

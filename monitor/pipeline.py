@@ -5,7 +5,7 @@ and decisions in one transaction. Evaluation starts from the stored bars after e
 cut short anywhere is simply done again.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -76,19 +76,14 @@ class Stores:
 
 
 class Pipeline:
-    """Runs cycles against the sources and the stores; one cycle at a time.
+    """Runs cycles against the sources and the stores; one cycle at a time."""
 
-    Unit: `patience` is in sessions; None waits for a missing bar for ever.
-    """
-
-    def __init__(
-        self, sources: Sources, stores: Stores, sessions: Callable[[str], Sessions], patience: int | None = 1
-    ) -> None:
+    def __init__(self, sources: Sources, stores: Stores, sessions: Callable[[str], Sessions], holes: Holes) -> None:
         self._sources = sources
         self._bars, self._quality, self._state = stores.bars, stores.quality, stores.state
         self._sessions = sessions
         self._intake = Intake(sources, stores.bars, stores.quality, sessions)
-        self._holes = Holes(stores.bars, stores.quality, sessions, patience)
+        self._holes = holes
 
     def known_markets(self, watched: Watched) -> Watched:
         """The same, with the markets that providers have told."""
@@ -124,9 +119,8 @@ class Pipeline:
         changed = {revision.symbol for revision in taken.revisions if revision.kind not in _QUIET_KINDS}
         cycle.rewritten = sorted({*cycle.rewritten, *changed})
 
-    def _cursors(self, watched: Watched, symbols: list[str]) -> dict[str, datetime]:
-        cursors = self._state.cursors(watched.timeframe.name)
-        return {symbol: cursors[symbol] for symbol in symbols if symbol in cursors}
+    def _cursors(self, watched: Watched, symbols: Collection[str]) -> dict[str, datetime]:
+        return self._state.cursors(watched.timeframe.name, symbols)
 
     def _settle_holes(self, poll: Poll, symbols: list[str], cycle: Cycle) -> dict[str, datetime]:
         """The first open hole of each symbol that has one. What one provider lacks, another may have."""
@@ -148,6 +142,8 @@ class Pipeline:
             if symbol not in cursors:
                 continue
             history = self._bars.newest(timeframe, [symbol], None).filter(pl.col("ts") <= cursors[symbol])
+            if history.is_empty():  # it is had from a source now that does not reach back to its cursor
+                continue
             states = self._state.memory(timeframe, digest(vars(watched.method)), [symbol]).checks
             again = evaluate_again(history, watched, states)
             decided: list[Decided] = []
@@ -163,14 +159,17 @@ class Pipeline:
 
     def _decide_changes(self, watched: Watched, made: list[tuple[Event, Event | None]]) -> list[Decided]:
         """A late event goes the way of all events, a withdrawal to those who were told what it withdraws."""
-        decided = []
-        for event, first in made:
-            if first is None:
-                decided += self._decide([event], watched)
-            else:
-                told = [policy.withdraw(decision) for decision in self._state.told_of(first.key)]
-                decided.append((event, watched.names[event.check_digest], self._due_at(event, watched), told))
-        return decided
+        decided = [
+            (
+                event,
+                watched.names[event.check_digest],
+                self._due_at(event, watched),
+                [policy.withdraw(decision) for decision in self._state.told_of(first.key)],
+            )
+            for event, first in made
+            if first
+        ]
+        return decided + self._decide([event for event, first in made if first is None], watched)
 
     def _evaluate(
         self, now: datetime, watched: Watched, symbols: list[str], waiting: Mapping[str, datetime], cycle: Cycle
@@ -184,12 +183,14 @@ class Pipeline:
         for symbol, hole in waiting.items():
             bars = bars.filter((pl.col("symbol") != symbol) | (pl.col("ts") < hole))
         evaluation = evaluate(bars, watched.plan, watched.timeframe, memory)
-        decided = self._gaps(watched, cursors, evaluation.memory) + self._decide(evaluation.events, watched)
+        decided = self._gaps(now, watched, cursors, evaluation.memory) + self._decide(evaluation.events, watched)
         self._commit(now, watched, evaluation.memory, decided)
         cycle.evaluated = sorted(cursors)
         _count(cycle, decided)
 
-    def _gaps(self, watched: Watched, cursors: Mapping[str, datetime | None], after: Memory) -> list[Decided]:
+    def _gaps(
+        self, now: datetime, watched: Watched, cursors: Mapping[str, datetime | None], after: Memory
+    ) -> list[Decided]:
         """One notice for each symbol whose checks go on without bars that should have come."""
         timeframe = watched.timeframe.name
         since = min(filter(None, cursors.values()), default=None)
@@ -207,6 +208,9 @@ class Pipeline:
                 continue
             first, last = passed.row(0, named=True), passed.row(-1, named=True)
             evidence: dict[str, Value] = {"bars": passed.height, "first": f"{first['ts']:%Y-%m-%d %H:%M} UTC"}
+            reach = self._sources.lookback(watched.timeframe, self._bars.origin(timeframe, symbol) or "")
+            if reach and first["closed_at"] < now - reach:
+                evidence["because"] = f"its source reaches back {reach.days} days only"
             at = Bar(symbol, last["ts"], last["closed_at"])
             decided.append(self._notice(EventKind.GAP, watched, at, evidence))
         return decided

@@ -10,12 +10,13 @@ from datetime import datetime
 
 import polars as pl
 
+from monitor.building import Asked
 from monitor.config.snapshot import Watched
 from monitor.core.adjust import Split
 from monitor.core.bars import BAR_SCHEMA, INSTANT
 from monitor.ports import Fetched
 from monitor.sessions import Sessions
-from monitor.sources import Asked, Sources
+from monitor.sources import Sources
 from monitor.stores.bars import Taken
 from monitor.stores.quality import Quarantine
 
@@ -33,6 +34,7 @@ class Poll:
     splits: dict[str, tuple[Split, ...]] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     vouched: set[str] = field(default_factory=set)
+    built: dict[str, datetime] = field(default_factory=dict)
     quiet: list[pl.DataFrame] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
 
@@ -41,7 +43,7 @@ class Poll:
         return self.watched.timeframe.name
 
     def asked(self, since: Mapping[str, datetime | None]) -> Asked:
-        return Asked(self.watched.timeframe, since, self.watched.markets, self.now)
+        return Asked(self.watched.timeframe, since, self.watched.markets, self.watched.guessed, self.now)
 
 
 def only_closed(

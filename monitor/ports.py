@@ -34,8 +34,9 @@ class Fetched:
 
     `splits` are those it names, `vouched` the symbols whose prices it shows to have all splits worked in, `instruments`
     what it says the symbols are, `quiet` the labels at which it says that nothing was traded, `seen` the newest trade
-    it knew of, `hours` the open and the close of each symbol's session of the day, `told_at` the time by its own clock,
-    `sources` who gave a symbol where that is not the provider asked.
+    it knew of, `built` the label after which a symbol's bars are built from stored ones, `hours` the open and the close
+    of each symbol's session of the day, `told_at` the time by its own clock, `sources` who gave a symbol where that is
+    not the provider asked.
     Shape: `bars` has `RAW_SCHEMA`, sorted by symbol and ts, sound; a forming bar may be the last of a symbol. `quiet`
     has symbol and ts. `as_of` has every symbol of `bars`: a bar that closed after its symbol's `as_of` was still
     forming when it was read.
@@ -48,6 +49,7 @@ class Fetched:
     instruments: Mapping[str, Instrument] = field(default_factory=dict)
     quiet: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=QUIET))
     vouched: Collection[str] = ()
+    built: Mapping[str, datetime] = field(default_factory=dict)
     seen: Mapping[str, datetime] = field(default_factory=dict)
     hours: Mapping[str, tuple[datetime, datetime]] = field(default_factory=dict)
     told_at: datetime | None = None

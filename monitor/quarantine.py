@@ -46,7 +46,7 @@ class Doubts:
             if jump is None:
                 break
             doubt = Quarantine(jump.ts, poll.now, jump.ratio, jump.why)
-            vouched = symbol in poll.vouched and not jump.pence
+            vouched = symbol in poll.built or (symbol in poll.vouched and not jump.pence)
             if not vouched and not self._believed(poll, symbol, doubt, fresh):
                 poll.taken.bars.append(fresh.filter(pl.col("ts") < jump.ts))
                 return
@@ -80,7 +80,7 @@ class Doubts:
 
     def sound(self, poll: Poll, symbol: str, stored: pl.DataFrame, given: pl.DataFrame, found: Comparison) -> bool:
         """Whether what has changed may be taken up now; where it is prices of another unit, only if another agrees."""
-        if found.change is not Change.DOUBTFUL or symbol in poll.taken.histories:
+        if found.change is not Change.DOUBTFUL or symbol in poll.taken.histories or symbol in poll.built:
             return True
         both = found.changed.join(stored, on="ts", suffix="_was")
         steps = both.select((pl.col("close") / pl.col("close_was")).alias("step"))["step"].to_list() or [1.0]
@@ -104,8 +104,10 @@ class Doubts:
         return False
 
     def _has_lasted(self, poll: Poll, symbol: str, doubt: Quarantine) -> bool:
+        """Whether another session has closed since, besides the one it was found in."""
         sessions = self._sessions(poll.watched.markets[symbol])
-        return abs(math.log(doubt.ratio)) <= FAR_OFF and sessions.closes_between(doubt.found_at, poll.now) > 0
+        within, _ = sessions.at(doubt.found_at)
+        return abs(math.log(doubt.ratio)) <= FAR_OFF and sessions.closes_between(doubt.found_at, poll.now) > within
 
     def _another_agrees(self, poll: Poll, symbol: str, doubt: Quarantine, given: pl.DataFrame) -> bool:
         """Whether another provider has the same price at the bar that is doubted."""

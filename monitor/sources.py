@@ -2,6 +2,7 @@
 
 Asked of a provider that has them; *built* from smaller bars, where those are watched anyway or the provider has no
 others; or, when the provider of a series fails for long, had whole from the next one: a series never mixes providers.
+After a day it returns to the first provider, if that can give it.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,29 +13,17 @@ from typing import Any
 import polars as pl
 
 from monitor.breaker import Breaker
+from monitor.building import Asked, Builder
 from monitor.core.bars import BAR_SCHEMA, INSTANT, RAW_SCHEMA
-from monitor.core.resample import resample
 from monitor.core.timeframe import TIMEFRAMES, Timeframe
 from monitor.errors import BarwatchError, RateLimited, Unreachable
-from monitor.ports import QUIET, Fetched, Provider
+from monitor.ports import Fetched, Provider
 from monitor.sessions import Sessions
 from monitor.stores.bars import BarStore
 from monitor.stores.breakers import Breakers
 
 SWITCH_AFTER = timedelta(minutes=30)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is wanted: bars of a timeframe, of each symbol since a label (None: all there are), and their markets."""
-
-    timeframe: Timeframe
-    since: Mapping[str, datetime | None]
-    markets: Mapping[str, str]
-    now: datetime
-
-    def only(self, since: Mapping[str, datetime | None]) -> "Asked":
-        return replace(self, since=since)
+RETURN_AFTER = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -46,7 +35,7 @@ class Stored:
 
     bars: BarStore
     breakers: Breakers
-    cursors: Callable[[str], Mapping[str, datetime]]
+    cursors: Callable[[str, Collection[str]], Mapping[str, datetime]]
     smaller: Mapping[tuple[str, str], Timeframe]
 
 
@@ -57,23 +46,26 @@ class Sources:
         self, providers: Sequence[Provider], sessions: Callable[[str], Sessions], stored: Stored | None = None
     ) -> None:
         self._providers = {provider.name: provider for provider in providers}
+        self.first = next(iter(self._providers))
         self._sessions = sessions
         self._stored = stored
+        self._builder = Builder(sessions)
+        self._not_before: dict[tuple[str, str], datetime] = {}
         self.breakers = {name: Breaker(name, stored.breakers if stored else None) for name in self._providers}
 
     @property
     def batch(self) -> int:
         """How many symbols are worth asking for at once."""
-        return min(provider.batch for provider in self._providers.values())
+        return self._providers[self.first].batch
 
     def lag(self, market: str, timeframe: Timeframe, origin: str = "") -> timedelta:
         """How much later than the market the provider of a series knows its bars."""
-        provider = self._providers.get(origin) or next(iter(self._providers.values()))
+        provider = self._providers.get(origin) or self._providers[self.first]
         return provider.lag(market, timeframe)
 
-    def lookback(self, timeframe: Timeframe) -> timedelta | None:
-        """How far back the preferred provider has bars."""
-        provider = next(iter(self._providers.values()))
+    def lookback(self, timeframe: Timeframe, origin: str) -> timedelta | None:
+        """How far back the provider of a series has bars; None for all there are."""
+        provider = self._providers.get(origin) or self._providers[self.first]
         return provider.lookback(_asked_as(provider, timeframe))
 
     def close(self) -> None:
@@ -83,21 +75,42 @@ class Sources:
     def fetch(self, asked: Asked, origins: Mapping[str, str]) -> Fetched:
         """The bars wanted, from the provider of each series; a series that changes provider is given whole.
 
-        Every symbol of `as_of` is in `sources`.
+        A provider that fails for long is replaced in the same fetch, and one that a series was to return to and that
+        has nothing of it by the one that it is from. Every symbol of `as_of` is in `sources`.
         """
+        returning = {symbol for symbol in asked.since if self._returns(asked, symbol, origins.get(symbol))}
         fetched = self._fetch(asked, origins)
-        down = {
-            symbol: None
+        for symbol in returning & fetched.failures.keys():
+            self.keep_origin(asked.timeframe, symbol, asked.now)
+        again = {
+            symbol: asked.since[symbol]
             for symbol, failure in fetched.failures.items()
-            if isinstance(failure, Unreachable | RateLimited) and self._has_another(origins.get(symbol), asked.now)
+            if symbol in returning or self._has_another(asked, symbol, origins.get(symbol), failure)
         }
-        again = self._fetch(asked.only(down), origins) if down else fetched
-        failures = {symbol: failure for symbol, failure in fetched.failures.items() if symbol not in again.as_of}
-        return replace(_merged([fetched, again]), failures=failures) if down else fetched
+        if not again:
+            return fetched
+        second = self._fetch(asked.only(again), origins)
+        failures = {symbol: failure for symbol, failure in fetched.failures.items() if symbol not in second.as_of}
+        return replace(_merged([fetched, second]), failures=failures | dict(second.failures))
 
-    def _has_another(self, origin: str | None, now: datetime) -> bool:
-        """Whether a provider that has just failed is one to be replaced now."""
-        provider, whole = self._choose(origin, now)
+    def keep_origin(self, timeframe: Timeframe, symbol: str, now: datetime) -> None:
+        """Leave a series for another day where it is: the first provider cannot give it."""
+        self._not_before[timeframe.name, symbol] = now + RETURN_AFTER
+
+    def _returns(self, asked: Asked, symbol: str, origin: str | None) -> bool:
+        """Whether a series may go back to the first provider now."""
+        if self._stored is None or origin not in self._providers or origin == self.first:
+            return False
+        began = self._stored.bars.began(asked.timeframe.name, symbol)
+        earliest = self._not_before.get((asked.timeframe.name, symbol), asked.now)
+        due = began is not None and asked.now >= max(began + RETURN_AFTER, earliest)
+        return due and self.breakers[self.first].lets_through(asked.now)
+
+    def _has_another(self, asked: Asked, symbol: str, origin: str | None, failure: BarwatchError) -> bool:
+        """Whether the provider of a series that has just failed as a whole is one to be replaced now."""
+        if not isinstance(failure, Unreachable | RateLimited):
+            return False
+        provider, whole = self._choose(asked, symbol, origin)
         return provider is not None and whole
 
     def _fetch(self, asked: Asked, origins: Mapping[str, str]) -> Fetched:
@@ -106,7 +119,7 @@ class Sources:
         failures: dict[str, BarwatchError] = {}
         for symbol, since in asked.since.items():
             smaller = self._stored and self._stored.smaller.get((asked.timeframe.name, symbol))
-            provider, whole = self._choose(origins.get(symbol), asked.now)
+            provider, whole = self._choose(asked, symbol, origins.get(symbol))
             if provider is None:
                 failures[symbol] = self._resting(origins.get(symbol))
             elif smaller and not whole and (begin := self._stored_since(smaller, symbol, since, origins)):
@@ -127,18 +140,17 @@ class Sources:
                 return self._ask(asked, name)
         return None
 
-    def _choose(self, origin: str | None, now: datetime) -> tuple[str | None, bool]:
+    def _choose(self, asked: Asked, symbol: str, origin: str | None) -> tuple[str | None, bool]:
         """The provider to ask, and whether for the whole history because the series changes to it."""
-        ready = [name for name, breaker in self.breakers.items() if breaker.lets_through(now)]
-        first = next(iter(self._providers))
+        ready = [name for name, breaker in self.breakers.items() if breaker.lets_through(asked.now)]
         if origin is None or origin not in self._providers:
             return (ready[0] if ready else None), origin is not None
-        if origin != first and first in ready and self.breakers[first].healthy(now):
-            return first, True
+        if self._returns(asked, symbol, origin):
+            return self.first, True
         if origin in ready:
             return origin, False
         failing_since = self.breakers[origin].record.failing_since
-        if ready and failing_since and now - failing_since >= SWITCH_AFTER:
+        if ready and failing_since and asked.now - failing_since >= SWITCH_AFTER:
             return ready[0], True
         return None, False
 
@@ -167,72 +179,27 @@ class Sources:
         fetched = provider.fetch(asked.since, timeframe, asked.now)
         self.breakers[name].note(fetched, asked.now)
         if timeframe != asked.timeframe:
-            fetched = self._larger(fetched, timeframe, asked)
+            fetched = self._builder.of_fetched(fetched, timeframe, asked)
         return replace(fetched, sources=dict.fromkeys(fetched.as_of, name))
 
     def _build(self, asked: Asked, smaller: Timeframe, store: Stored, origins: Mapping[str, str]) -> Fetched:
-        """The bars made of the smaller ones that have been processed without a hole."""
-        cursors = store.cursors(smaller.name)
+        """The bars made of the stored smaller ones after the last that the provider itself gave.
+
+        Those may differ: a provider's own bar can have the closing auction in it, which smaller ones lack.
+        """
+        name = asked.timeframe.name
         since = {symbol: label for symbol, label in asked.since.items() if label is not None}
-        stored = store.bars.since(smaller.name, since)
-        upto = pl.DataFrame(
-            [(symbol, cursors[symbol]) for symbol in since if symbol in cursors],
+        newest = store.bars.newest_labels(name, list(since))
+        after = {symbol: store.bars.built_after(name, symbol) or newest[symbol] for symbol in since}
+        cursors = pl.DataFrame(
+            list(store.cursors(smaller.name, list(since)).items()),
             {"symbol": pl.String(), "cursor": INSTANT},
             orient="row",
         )
-        stored = stored.join(upto, on="symbol", maintain_order="left").filter(pl.col("ts") <= pl.col("cursor"))
-        made, as_of = self._resampled(stored.select(*BAR_SCHEMA), asked)
-        made = self._since_begun(made, asked, store)
-        known = {symbol: as_of.get(symbol, since[symbol]) for symbol in since}
-        return Fetched(made, known, seen=known, sources={symbol: origins[symbol] for symbol in since})
-
-    def _since_begun(self, made: pl.DataFrame, asked: Asked, store: Stored) -> pl.DataFrame:
-        """Built bars that closed after their series had begun: those before are the provider's own, which differ.
-
-        A provider's own bar may have the closing auction in it, which smaller ones lack.
-        """
-        parts = [made.clear()]
-        for (symbol,), bars in made.group_by("symbol", maintain_order=True):
-            began = store.bars.began(asked.timeframe.name, str(symbol))
-            ends = self._sessions(asked.markets[str(symbol)]).closed_at(bars["ts"], asked.timeframe)
-            parts.append(bars.filter(ends > began) if began else bars)
-        return pl.concat(parts)
-
-    def _larger(self, fetched: Fetched, smaller: Timeframe, asked: Asked) -> Fetched:
-        known = pl.DataFrame(
-            [(symbol, asked.markets[symbol], as_of) for symbol, as_of in fetched.as_of.items()],
-            {"symbol": pl.String(), "market": pl.String(), "known": INSTANT},
-            orient="row",
-        )
-        bars = fetched.bars.join(known, on="symbol", maintain_order="left")
-        closed = [pl.DataFrame(schema=BAR_SCHEMA)]
-        for (market,), part in bars.group_by("market", maintain_order=True):
-            ends = self._sessions(str(market)).closed_at(part["ts"], smaller)
-            closed.append(
-                part.with_columns(closed_at=ends).filter(pl.col("closed_at") <= pl.col("known")).select(*BAR_SCHEMA)
-            )
-        made, as_of = self._resampled(pl.concat(closed).sort("symbol", "ts"), asked)
-        known_until = {symbol: as_of.get(symbol, moment) for symbol, moment in fetched.as_of.items()}
-        return replace(fetched, bars=made, as_of=known_until, quiet=pl.DataFrame(schema=QUIET))
-
-    def _resampled(self, bars: pl.DataFrame, asked: Asked) -> tuple[pl.DataFrame, dict[str, datetime]]:
-        """Larger bars, and the close of each symbol's newest smaller one: no larger bar is known to have closed later.
-
-        A first bar that the smaller ones do not reach back to the beginning of is left out.
-        """
-        made = [pl.DataFrame(schema=RAW_SCHEMA)]
-        for market in sorted({asked.markets[symbol] for symbol in bars["symbol"].unique()}):
-            part = bars.filter(pl.col("symbol").is_in([s for s, of in asked.markets.items() if of == market]))
-            reach = 2 * asked.timeframe.length
-            first, last = part["ts"].min(), part["ts"].max()
-            grid = self._sessions(market).grid(asked.timeframe, first - reach, last)  # type: ignore[operator, arg-type]
-            made.append(resample(part, grid))
-        begins = bars.group_by("symbol").agg(
-            pl.col("ts").min().alias("begins"), pl.col("closed_at").max().alias("ends")
-        )
-        larger = pl.concat(made).sort("symbol", "ts").join(begins, on="symbol", maintain_order="left")
-        whole = larger.filter(pl.col("ts") >= pl.col("begins")).select(*RAW_SCHEMA)
-        return whole, dict(begins.select("symbol", "ends").iter_rows())
+        stored = store.bars.since(smaller.name, since).join(cursors, on="symbol", maintain_order="left")
+        stored = stored.filter(pl.col("ts") <= pl.col("cursor")).select(*BAR_SCHEMA)
+        fetched = self._builder.of_stored(stored, after, asked)
+        return replace(fetched, sources={symbol: origins[symbol] for symbol in since})
 
 
 def _asked_as(provider: Provider, timeframe: Timeframe) -> Timeframe:
@@ -278,6 +245,7 @@ def _merged(parts: Sequence[Fetched]) -> Fetched:
         failures=joined("failures"),
         splits=joined("splits"),
         instruments=joined("instruments"),
+        built=joined("built"),
         vouched={symbol for part in parts for symbol in part.vouched},
         seen=joined("seen"),
         hours=joined("hours"),

@@ -120,7 +120,7 @@ def test_when_a_provider_stays_down_the_next_one_gives_the_whole_history(world):
     assert quality(world, lambda quality: quality.origins("1d", [BTC])) == {BTC: "second"}
 
 
-def test_a_series_returns_to_the_first_provider_when_that_has_been_well_for_an_hour(world):
+def test_a_series_returns_to_the_first_provider_after_a_day(world):
     first, second = daily("first", [90] * 9), daily("second", [91] * 9)
     with running(world, first, second) as cycle:
         cycle(day(5))
@@ -128,10 +128,22 @@ def test_a_series_returns_to_the_first_provider_when_that_has_been_well_for_an_h
         for minutes in (0, 1, 2, 3, 4, 31):
             cycle(day(6) + minutes * MINUTE)
         first.failing = None
-        cycle(day(6) + 45 * MINUTE)
+        cycle(day(6, 23))
         assert stored_closes(world) == [91] * 6
-        cycle(day(7))
+        cycle(day(7, 1))
     assert stored_closes(world) == [90] * 7
+
+
+def test_a_series_that_the_first_provider_cannot_give_again_stays_and_is_not_silent(world):
+    first, second = daily("first", [90] * 9), daily("second", [91] * 8 + [111])
+    with running(world, first, second) as cycle:
+        cycle(day(5))
+        first.failing = DOWN
+        for minutes in (0, 1, 2, 3, 4, 31):
+            cycle(day(6) + minutes * MINUTE)
+        first.failing = UnknownSymbol("never heard of it")
+        assert cycle(day(8)).missing == {}
+        assert [event.ts for event in cycle(day(9)).events] == [day(8)]
 
 
 def test_a_provider_in_another_unit_does_not_replace_one(world):
@@ -141,7 +153,7 @@ def test_a_provider_in_another_unit_does_not_replace_one(world):
         first.failing = DOWN
         for minutes in (0, 1, 2, 3, 4, 31):
             receipt = cycle(day(6) + minutes * MINUTE)
-    assert "cannot be the same unit" in receipt.missing[BTC]
+    assert "or has them in another unit" in receipt.missing[BTC]
     assert stored_closes(world) == [90] * 5
 
 

@@ -37,7 +37,7 @@ async def replay(folder: Path) -> None:
     if not sys.stdin.readline():
         return
     with assembly.assembled(snapshot, [ReplayProvider({"1d": bars}, watched.markets)], lambda: now) as parts:
-        done = max(parts.state.cursors("1d").values(), default=datetime.min.replace(tzinfo=UTC))
+        done = max(parts.state.cursors("1d", watched.markets).values(), default=datetime.min.replace(tzinfo=UTC))
         for close in steps(closes.unique().sort().to_list()):
             if close < done:
                 continue

@@ -171,11 +171,12 @@ class Examination:
 
     def _asked(self, provider: "Provider", now: datetime) -> Finding:
         """Have the newest bars of one watched symbol and keep none of them."""
-        from monitor.sources import Asked, Sources
+        from monitor.building import Asked
+        from monitor.sources import Sources
 
         watched = self._watched[-1]
         symbol = self._one_of(provider, watched)
-        asked = Asked(watched.timeframe, {symbol: now - ASKED_SINCE}, watched.markets, now)
+        asked = Asked(watched.timeframe, {symbol: now - ASKED_SINCE}, watched.markets, watched.guessed, now)
         fetched = Sources([provider], self._sessions).fetch(asked, {symbol: provider.name})
         ended = self._clock()
         self._compare(fetched, now, ended)

@@ -31,7 +31,9 @@ _NEVER = math.log(3)
 _PENCE = math.log(40)
 _LIKE = 1 / 3
 _SMALLEST_SPLIT = math.log(1.2)
+_LARGE_SPLIT = math.log(1.3)
 _AROUND_SPLIT = timedelta(days=10)
+_SAME_DAY = timedelta(hours=12)
 
 
 class Change(StrEnum):
@@ -216,14 +218,16 @@ def even_out(bars: pl.DataFrame, splits: Sequence[Split]) -> pl.DataFrame:
     """The bars of one symbol, those before a split on the scale after it, where a source has not brought them there.
 
     A source may work a split in late, or from a wrong bar on, or where a payment has made up for it. All of these show
-    as one step within ten days of it, about as large as the split, down or up.
+    as one step within ten days of it, about as large as the split, down or up. A split smaller than 1.3:1 is looked for
+    on its own day alone, as a market makes such steps too.
     """
     for split in splits:
-        size = math.log(split.ratio)
+        size = math.log(split.ratio) if split.ratio > 0 else 0.0
         known = not bars.is_empty() and bars["ts"][0] - _AROUND_SPLIT <= split.ts <= bars["ts"][-1] + _AROUND_SPLIT
         if not known or abs(size) < _SMALLEST_SPLIT:
             continue
-        near = pl.col("ts").is_between(split.ts - _AROUND_SPLIT, split.ts + _AROUND_SPLIT)
+        before, after = (_AROUND_SPLIT, _AROUND_SPLIT) if abs(size) >= _LARGE_SPLIT else (timedelta(0), _SAME_DAY)
+        near = pl.col("ts").is_between(split.ts - before, split.ts + after)
         parts = bars.select("ts", part=(pl.col("close").shift(1) / pl.col("open")).log() / size)
         like = parts.filter(near & ((pl.col("part").abs() - 1).abs() < _LIKE)).rows()
         if len(like) == 1:

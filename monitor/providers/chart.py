@@ -104,9 +104,10 @@ def _splits(rows: pl.DataFrame) -> tuple[Split, ...]:
     openings = rows.group_by("day", maintain_order=True).agg(pl.col("ts").first())["ts"]
     found = rows.filter(pl.col("split") > 0).select(pl.col("ts"), "split")
     return tuple(
-        Split(openings[place], Fraction(ratio).limit_denominator(1000))
+        Split(openings[place], shares)
         for ts, ratio in found.iter_rows()
         if (place := openings.search_sorted(ts)) < len(openings)
+        and (shares := Fraction(ratio).limit_denominator(1_000_000)) > 0
     )
 
 

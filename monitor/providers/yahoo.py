@@ -110,7 +110,7 @@ class YahooProvider:
                 for symbol, start in since.items()
             }
         except RuntimeError:  # the pool takes nothing more
-            return dict.fromkeys(since, Unreachable("Yahoo is not asked any more: the provider is closed"))
+            return dict.fromkeys(since, ProviderError("Yahoo is not asked any more: the provider is closed"))
         return {symbol: answer.result() for symbol, answer in asked.items()}
 
     def _try(
@@ -129,7 +129,7 @@ class YahooProvider:
     def _ask(self, symbol: str, timeframe: Timeframe, since: datetime | None, now: datetime) -> _Known:
         for start in self._starts(timeframe, since, now):
             answer = self._opened().ask(symbol, timeframe, start, now)
-            chart = read_chart(symbol, timeframe, answer)
+            chart = _readable(symbol, timeframe, answer)
             if since is None or (chart.first and chart.first < since):
                 break
         if chart.unsound:
@@ -176,6 +176,15 @@ class _Outage:
                 self.sure = self.sure or outcome
 
 
+def _readable(symbol: str, timeframe: Timeframe, answer: Answer) -> Chart:
+    """The bars of an answer. One that is odd beyond what is known of Yahoo costs no other symbol its bars."""
+    try:
+        return read_chart(symbol, timeframe, answer)
+    except Exception as error:
+        _log.exception("yahoo.answer_not_read", symbol=symbol, timeframe=timeframe.name)
+        raise ProviderError(f"Yahoo's answer for {symbol} cannot be read: {type(error).__name__}: {error}") from error
+
+
 def _known(chart: Chart, answer: Answer, since: datetime | None, now: datetime) -> _Known:
     """An answer may have lain in Yahoo's edge cache for a while; and it knows nothing later than Yahoo's own clock."""
     if since is not None:
@@ -192,7 +201,9 @@ def _doubted(failures: dict[str, BarwatchError], asked: int) -> dict[str, Barwat
     unknown = [failure for failure in failures.values() if isinstance(failure, UnknownSymbol)]
     if len(unknown) < max(asked, _MANY):
         return failures
-    return dict.fromkeys(failures, Unreachable(f"Yahoo knows none of {asked} symbols: {unknown[0].message}, and so on"))
+    return dict.fromkeys(
+        failures, ProviderError(f"Yahoo knows none of {asked} symbols: {unknown[0].message}, and so on")
+    )
 
 
 def _fetched(known: Mapping[str, _Known], failures: Mapping[str, BarwatchError]) -> Fetched:

@@ -161,7 +161,7 @@ class _Session(Session[Response]):
         if wants_crumb and self.crumbless:
             raise ConnectionError("Yahoo gave no crumb a moment ago")
         if not self._pace.take():
-            raise Unreachable("Yahoo is not asked any more: the provider is closed")
+            raise ProviderError("Yahoo is not asked any more: the provider is closed")
         response = super().request(method, url, **(arguments | {"timeout": _PATIENCE}))
         if "/finance/chart/" in path:
             self._here.answered_at = _date(response)

@@ -30,7 +30,7 @@ _HEADLINES = {
     EventKind.HOLDS: "{where}: {check} holds {at}",
     EventKind.WITHDRAWN: "{where}: withdrawn: {check} {was} at the close of {moment}; {because}",
     EventKind.QUARANTINED: "{where}: prices are not believed, its checks wait; {because}",
-    EventKind.GAP: "{where}: {bars} did not come; the checks go on without",
+    EventKind.GAP: "{where}: {bars} did not come; the checks go on without{reach}",
 }
 _TOLD_OTHERWISE = {"late", "unsettled", "because", "was", "bars"}
 _TREND_EVIDENCE = {"previous": "trend before", "state": "trend now", "run": "real bars in a row"}
@@ -81,6 +81,7 @@ def _headline(notice: Notice) -> str:
         was=_words(event.evidence.get("was")).replace("_", " "),
         because=_words(event.evidence.get("because")),
         bars=_bars(event),
+        reach=f" ({event.evidence['because']})" if "because" in event.evidence else "",
     )
 
 

@@ -26,7 +26,8 @@ class Taken:
 
     `bars` are added, or take the place of those with their labels; `histories` take the place of all that a symbol had.
     `origins` has the provider of each series that has bars now, `hours` the session of the day of markets whose
-    calendar does not know it. A symbol in `released` leaves its quarantine.
+    calendar does not know it, `built` the label after which bars were built. A symbol in `released` leaves its
+    quarantine.
     """
 
     timeframe: str
@@ -40,6 +41,7 @@ class Taken:
     reevaluations: dict[str, Reevaluation] = field(default_factory=dict)
     quarantines: dict[str, Quarantine] = field(default_factory=dict)
     released: set[str] = field(default_factory=set)
+    built: dict[str, datetime] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
@@ -80,9 +82,14 @@ class BarStore:
             for bars in (*taken.histories.values(), *taken.bars):
                 _insert(connection, timeframe, bars)
             connection.executemany(
-                "INSERT INTO series VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
-                "SET provider = excluded.provider, since = excluded.since WHERE provider <> excluded.provider",
+                "INSERT INTO series (timeframe, symbol, provider, since) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
+                "SET provider = excluded.provider, since = excluded.since, built_after = NULL "
+                "WHERE provider <> excluded.provider",
                 [(timeframe, symbol, provider, now) for symbol, provider in taken.origins.items()],
+            )
+            connection.executemany(
+                "UPDATE series SET built_after = ? WHERE timeframe = ? AND symbol = ? AND built_after IS NULL",
+                [(to_us(label), timeframe, symbol) for symbol, label in taken.built.items()],
             )
             connection.executemany(
                 "INSERT OR REPLACE INTO instruments VALUES (?, ?, ?, ?)",
@@ -131,10 +138,10 @@ class BarStore:
                 [(timeframe, symbol) for symbol in taken.released],
             )
             connection.execute(
-                "UPDATE holes SET state = 'filled', settled_at = ? WHERE timeframe = ? AND state <> 'filled' "
-                "AND (timeframe, symbol, ts) IN (SELECT timeframe, symbol, ts FROM bars b "
-                "WHERE b.timeframe = holes.timeframe AND b.symbol = holes.symbol AND b.ts = holes.ts)",
-                (now, timeframe),
+                "UPDATE holes SET state = 'filled' WHERE timeframe = ? AND state IN ('pending', 'skipped') "
+                "AND EXISTS (SELECT 1 FROM bars b WHERE b.timeframe = holes.timeframe AND b.symbol = holes.symbol "
+                "AND b.ts = holes.ts)",
+                (timeframe,),
             )
 
     def since(self, timeframe: str, labels: Mapping[str, datetime]) -> pl.DataFrame:
@@ -178,6 +185,12 @@ class BarStore:
     def began(self, timeframe: str, symbol: str) -> datetime | None:
         """Since when a series has been had from the provider that it is from."""
         sql = "SELECT since FROM series WHERE timeframe = ? AND symbol = ?"
+        found = self._database.rows(sql, (timeframe, symbol))
+        return from_us(found[0][0]) if found else None
+
+    def built_after(self, timeframe: str, symbol: str) -> datetime | None:
+        """The last bar of a series that its provider gave, where those after it are built from smaller ones."""
+        sql = "SELECT built_after FROM series WHERE timeframe = ? AND symbol = ? AND built_after IS NOT NULL"
         found = self._database.rows(sql, (timeframe, symbol))
         return from_us(found[0][0]) if found else None
 

@@ -95,21 +95,17 @@ class Quality:
         )
         return pl.DataFrame(rows, HOLES, orient="row")
 
-    def record_holes(self, timeframe: str, holes: pl.DataFrame, now: datetime) -> None:
+    def record_holes(self, timeframe: str, holes: pl.DataFrame) -> None:
         """Add holes, or move them on. Shape: HOLES."""
         if holes.is_empty():
             return
-        at = to_us(now)
         with self._database.transaction() as connection:
             connection.executemany(
-                "INSERT INTO holes (timeframe, symbol, ts, closed_at, found_at, state, settled_at) "
-                "VALUES (?, ?, ?, ?, ?, ?, iif(?6 = 'pending', NULL, ?5)) "
-                "ON CONFLICT DO UPDATE SET state = excluded.state, settled_at = excluded.settled_at",
+                "INSERT INTO holes (timeframe, symbol, ts, closed_at, state) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT DO UPDATE SET state = excluded.state",
                 (
-                    (timeframe, symbol, ts, closed_at, at, state)
-                    for symbol, ts, closed_at, state in holes.select(
-                        "symbol", pl.col("ts", "closed_at").to_physical(), "state"
-                    ).iter_rows()
+                    (timeframe, *row)
+                    for row in holes.select("symbol", pl.col("ts", "closed_at").to_physical(), "state").iter_rows()
                 ),
             )
 

@@ -75,6 +75,7 @@ _SECOND_BARS = (
     """
     CREATE TABLE series (
         timeframe TEXT NOT NULL, symbol TEXT NOT NULL, provider TEXT NOT NULL, since INTEGER NOT NULL,
+        built_after INTEGER,
         PRIMARY KEY (timeframe, symbol)
     ) STRICT, WITHOUT ROWID
     """,
@@ -105,10 +106,11 @@ _SECOND_BARS = (
     """
     CREATE TABLE holes (
         timeframe TEXT NOT NULL, symbol TEXT NOT NULL, ts INTEGER NOT NULL, closed_at INTEGER NOT NULL,
-        found_at INTEGER NOT NULL, state TEXT NOT NULL, settled_at INTEGER,
+        state TEXT NOT NULL,
         PRIMARY KEY (timeframe, symbol, ts)
     ) STRICT, WITHOUT ROWID
     """,
+    "CREATE INDEX holes_to_fill ON holes (timeframe, symbol, ts) WHERE state IN ('pending', 'skipped')",
     """
     CREATE TABLE quarantines (
         timeframe TEXT NOT NULL, symbol TEXT NOT NULL, ts INTEGER NOT NULL, found_at INTEGER NOT NULL,

@@ -59,13 +59,16 @@ class StateStore:
             pl.DataFrame(checks, CHECK_STATES, orient="row"),
         )
 
-    def cursors(self, timeframe: str) -> dict[str, datetime]:
-        """The newest processed bar of every symbol of a timeframe."""
-        rows = self._database.rows("SELECT symbol, cursor FROM cursors WHERE timeframe = ?", (timeframe,))
+    def cursors(self, timeframe: str, symbols: Collection[str]) -> dict[str, datetime]:
+        """The newest processed bar of each of these symbols that has one."""
+        rows = self._database.rows(
+            "SELECT symbol, cursor FROM cursors WHERE timeframe = ? AND symbol IN (SELECT value FROM json_each(?))",
+            (timeframe, json.dumps(sorted(symbols))),
+        )
         return {symbol: from_us(cursor) for symbol, cursor in rows}
 
     def told(self, event: Event, channel: str) -> tuple[datetime, datetime] | None:
-        """The label and the close of the newest bar for which a channel was told of that check and symbol.
+        """The label and the close of the newest earlier bar for which a channel was told of that check and symbol.
 
         What never arrived was not told, and what was withdrawn does not count; early warnings and the rest of the
         trend rule do not hold each other.
@@ -73,12 +76,22 @@ class StateStore:
         sql = (
             "SELECT ts, closed_at FROM deliveries "
             "WHERE check_digest = ? AND symbol = ? AND timeframe = ? AND channel = ? AND (kind = ?) = ? "
-            "AND state NOT IN ('suppressed', 'dead') AND ts NOT IN (SELECT ts FROM events w WHERE w.kind = 'withdrawn' "
-            "AND w.check_digest = deliveries.check_digest AND w.symbol = deliveries.symbol "
-            "AND w.timeframe = deliveries.timeframe) ORDER BY closed_at DESC LIMIT 1"
+            "AND state NOT IN ('suppressed', 'dead') AND closed_at < ? "
+            "AND NOT EXISTS (SELECT 1 FROM events e, events w WHERE e.key = deliveries.event_key "
+            "AND w.symbol = e.symbol AND w.timeframe = e.timeframe AND w.ts = e.ts "
+            "AND w.check_digest = e.check_digest AND w.revision = e.revision AND w.kind = 'withdrawn') "
+            "ORDER BY closed_at DESC LIMIT 1"
         )
         early = EventKind.EARLY_WARNING
-        key = (event.check_digest, event.symbol, event.timeframe, channel, early, event.kind is early)
+        key = (
+            event.check_digest,
+            event.symbol,
+            event.timeframe,
+            channel,
+            early,
+            event.kind is early,
+            to_us(event.closed_at),
+        )
         found = self._database.rows(sql, key)
         return (from_us(found[0][0]), from_us(found[0][1])) if found else None
 
@@ -91,7 +104,7 @@ class StateStore:
         """The decisions by which an event was told."""
         records = self._database.records(
             "SELECT channel, reason, detail, severity, check_name, watchlists FROM deliveries "
-            "WHERE event_key = ? AND state <> 'suppressed' ORDER BY channel",
+            "WHERE event_key = ? AND state NOT IN ('suppressed', 'dead') ORDER BY channel",
             (event_key,),
         )
         return [

@@ -236,7 +236,7 @@ def test_watchlists_that_ask_too_much_of_their_provider_are_a_failure(world):
     yahoo = CONFIG + '[provider]\nkind = "yahoo"\nrequests_per_second = '
     world.config.write_text(yahoo + "0.1")
     assert findings(world, day(5), offline=True)["polls"].found.startswith(
-        "0 requests an hour while markets trade, of "
+        "1 requests an hour while markets trade, of "
     )
     world.config.write_text(yahoo + "0.001")
     world.write_watchlist(WATCHLIST.replace('"1d"', '"1m"'))

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from monitor.core.timeframe import TIMEFRAMES
-from monitor.errors import RateLimited, UnknownSymbol, Unreachable
+from monitor.errors import ProviderError, RateLimited, UnknownSymbol, Unreachable
 from monitor.markets import MARKETS
 from monitor.ports import Instrument
 from monitor.providers import yahoo_names
@@ -255,8 +255,8 @@ def test_a_ban_that_names_its_end_says_until_when(yahoo, provider, monkeypatch):
     assert failure.retry_after == timedelta(minutes=30)
 
 
-@pytest.mark.parametrize(("asked", "failure"), [(2, UnknownSymbol), (3, Unreachable)])
-def test_many_unknown_symbols_and_no_known_one_are_an_outage(yahoo, provider, symbols, asked, failure):
+@pytest.mark.parametrize(("asked", "failure"), [(2, UnknownSymbol), (3, ProviderError)])
+def test_many_unknown_symbols_and_no_known_one_say_nothing_about_any_of_them(yahoo, provider, symbols, asked, failure):
     yahoo.market.fail(Fault.UNKNOWN)
     failures = provider.fetch(dict.fromkeys(symbols[:asked]), DAILY, NOW).failures
     assert [type(each) for each in failures.values()] == [failure] * asked
@@ -393,12 +393,12 @@ def test_closing_ends_a_fetch_that_waits_for_its_turn(yahoo, fresh_yfinance, sym
     provider.close()
     fetching.join(10)
     assert len(given[0].as_of) == 3
-    assert {type(failure) for failure in given[0].failures.values()} == {Unreachable}
+    assert {type(failure) for failure in given[0].failures.values()} == {ProviderError}
 
 
 def test_a_closed_provider_fails_every_symbol(yahoo, provider):
     provider.close()
-    assert isinstance(provider.fetch({"AAPL": None}, DAILY, NOW).failures["AAPL"], Unreachable)
+    assert type(provider.fetch({"AAPL": None}, DAILY, NOW).failures["AAPL"]) is ProviderError
     assert yahoo.requests == []
 
 
