@@ -7,9 +7,11 @@ from datetime import timedelta
 import pytest
 
 from monitor import assembly
+from monitor.config.snapshot import load_snapshot
 from monitor.daemon import Daemon
 from monitor.errors import StoreInUse
 from monitor.telemetry import set_up_logging
+from tests.flaky import Flaky, bars
 from tests.receivers import Answer
 from tests.worlds import CONFIG, START, WATCHLIST, World
 
@@ -88,6 +90,23 @@ def test_a_stop_lets_the_send_under_way_finish(world, receiver):
     with world.parts() as parts:
         assert parts.outbox.waiting() == {}
     assert len(receiver.received) == 1
+
+
+def test_a_retry_that_still_waits_is_joined_by_the_symbols_of_the_next_bar(world):
+    world.write_watchlist(WATCHLIST.replace('["BTC-USD"]', '["BTC-USD", "ETH-USD"]'))
+    first = Flaky("first", {"1d": bars("BTC-USD", "1d", START, [90.0])})
+
+    async def working(parts):
+        [watched] = parts.snapshot.watched
+        daemon, stopping = Daemon(parts), asyncio.Event()
+        daemon._enqueue("1d 24/7 0", watched, ["ETH-USD"], attempt=7)
+        await daemon._closed(watched, "24/7")
+        asyncio.get_running_loop().call_later(0, stopping.set)  # while the cycle is under way
+        await asyncio.wait_for(daemon._work(stopping), 30)
+
+    with assembly.assembled(load_snapshot(world.config), [first]) as parts:
+        asyncio.run(working(parts))
+    assert [sorted(since) for _, since in first.asked] == [["BTC-USD", "ETH-USD"]]
 
 
 def test_a_second_process_on_one_store_is_refused(world):

@@ -2,6 +2,7 @@ import pytest
 
 from monitor.core.events import EventKind
 from tests.test_revisions import cycle, stored
+from tests.test_sources import daily, running
 from tests.worlds import WATCHLIST, World, day, weekend
 
 
@@ -65,6 +66,31 @@ def test_one_who_wants_to_wait_for_ever_does(patient):
     patient.config.write_text('on_hole = "wait"\n' + patient.config.read_text())
     patient.write_bars([90] * 12, lacking=[5])
     assert "its checks wait for it" in cycle(patient, day(12)).missing["BTC-USD"]
+
+
+def test_what_is_waited_for_is_asked_for_however_late_it_comes(patient):
+    patient.config.write_text('on_hole = "wait"\n' + patient.config.read_text())
+    for known in (7, 20):
+        patient.write_bars([90] * known, lacking=[5])
+        cycle(patient, day(known))
+    patient.write_bars([90] * 5 + [110] + [90] * 15)
+    assert [event.ts for event in cycle(patient, day(21)).events] == [day(5)]
+
+
+def test_what_is_waited_for_is_had_from_another_provider(world):
+    world.config.write_text('on_hole = "wait"\n' + world.config.read_text())
+    first, second = daily("first", [90] * 12, {5}), daily("second", [90] * 5 + [110] + [90] * 6)
+    with running(world, first, second) as run:
+        run(day(5))
+        assert [event.ts for event in run(day(7)).events] == [day(5)]
+
+
+def test_a_hole_after_a_long_one_is_told_as_well(world):
+    closes, lacking = [90] * 113, [*range(100, 106), 110]
+    for known in (100, 107, 109, 112):
+        world.write_bars(closes[:known], lacking=lacking)
+        receipt = cycle(world, day(known))
+    assert [(event.kind, event.ts) for event in receipt.events] == [(EventKind.GAP, day(110))]
 
 
 def test_a_symbol_that_lacks_bars_all_the_time_is_not_waited_for(world):

@@ -91,6 +91,59 @@ def test_what_was_held_back_is_withdrawn_from_nobody(world):
     assert (len(receipt.events), receipt.told) == (1, 0)
 
 
+def test_what_never_arrived_is_withdrawn_from_nobody(world):
+    told(world, [90, 91, 92, 93, 94, 95, 110], 7)
+    store = StateDirectory(world.folder / "state").hold()
+    state = store.open("state")
+    with state.transaction() as connection:
+        connection.execute("UPDATE deliveries SET state = 'dead'")
+    state.close()
+    store.release()
+    world.write_bars([90, 91, 92, 93, 94, 95, 96])
+    receipt = cycle(world, day(7))
+    assert ([event.kind for event in receipt.events], receipt.told) == ([EventKind.WITHDRAWN], 0)
+
+
+def test_a_late_event_is_not_held_back_by_what_was_told_for_a_later_bar(world):
+    world.write_watchlist(WATCHLIST + 'cooldown = "1 bars"\n')
+    for closes in ([90] * 6, [90] * 9 + [110]):
+        world.write_bars(closes)
+        cycle(world, day(len(closes)))
+    world.write_bars([90, 90, 90, 90, 90, 90, 90, 110, 90, 110])
+    receipt = cycle(world, day(10))
+    assert ([event.ts for event in receipt.events], receipt.told) == ([day(7)], 1)
+
+
+def test_of_two_late_events_the_second_is_held_back_by_the_first(world):
+    world.write_watchlist(WATCHLIST + 'cooldown = "5 bars"\n')
+    for known in (6, 10):
+        world.write_bars([90] * known)
+        cycle(world, day(known))
+    world.write_bars([90, 90, 90, 90, 90, 90, 90, 110, 90, 110])
+    receipt = cycle(world, day(10))
+    assert ([event.ts for event in receipt.events], receipt.told, receipt.held) == ([day(7), day(9)], 1, 1)
+
+
+def test_an_event_that_a_correction_brings_back_holds_the_next_one_back(world):
+    world.write_watchlist(WATCHLIST + 'cooldown = "5 bars"\n')
+    told(world, [90, 91, 92, 93, 94, 95, 110], 7)
+    for close in (96, 110):
+        world.write_bars([90, 91, 92, 93, 94, 95, close])
+        cycle(world, day(7))
+    world.write_bars([90, 91, 92, 93, 94, 95, 110, 90, 110])
+    receipt = cycle(world, day(9))
+    assert (len(receipt.events), receipt.told) == (1, 0)
+
+
+def test_older_history_that_is_put_before_what_is_stored_is_not_late(world):
+    world.write_bars([90] * 30, lacking=range(20))
+    cycle(world, day(30))
+    world.write_bars([90] * 25 + [90.5] + [90] * 4)
+    cycle(world, day(30))
+    kinds = quality(world, lambda quality: [one["kind"] for one in quality.revisions("1d", "BTC-USD", 99)])
+    assert kinds == ["corrected"]
+
+
 def test_a_minor_change_is_taken_and_nothing_is_evaluated_again(world):
     told(world, [90, 91, 92, 93, 94, 95, 100.05], 7)
     world.write_bars([90, 91, 92, 93, 94, 95, 99.99])
@@ -113,6 +166,13 @@ def test_a_correction_after_a_split_withdraws_nothing_that_was_told_before_it(wo
     assert told(world, closes, 7).told == 1
     world.write_bars([95.0] * 6 + [120.0, 121.0])
     assert cycle(world, day(8)).events == []
+    world.write_bars([95.0] * 6 + [119.0, 121.0])
+    assert cycle(world, day(8)).events == []
+
+
+def test_a_split_and_a_correction_in_one_poll_withdraw_nothing(world):
+    world.write_watchlist(WATCHLIST.replace("close > 100", "close > 400"))
+    assert told(world, [380, 380, 380, 380, 380, 380, 480], 7).told == 1
     world.write_bars([95.0] * 6 + [119.0, 121.0])
     assert cycle(world, day(8)).events == []
 

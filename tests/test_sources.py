@@ -1,20 +1,23 @@
 import contextlib
+from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
 import pytest
 
 from monitor import assembly
+from monitor.breaker import FAILURES, Breaker
 from monitor.config.snapshot import load_snapshot
 from monitor.core.events import EventKind
-from monitor.errors import RateLimited, UnknownSymbol, Unreachable
+from monitor.errors import ProviderError, RateLimited, UnknownSymbol, Unreachable
+from monitor.ports import Fetched
 from monitor.stores.database import StateDirectory
-from tests.flaky import DAY, HOUR, MINUTE, Flaky, bars
+from tests.flaky import HOUR, MINUTE, Flaky, bars
 from tests.test_revisions import quality
-from tests.worlds import START, World, day
+from tests.worlds import START, WATCHLIST, World, day
 
 DOWN = Unreachable("it does not answer")
-BTC = "BTC-USD"
+BTC, ETH = "BTC-USD", "ETH-USD"
 
 
 def daily(name, closes, lacking=frozenset()):
@@ -36,6 +39,12 @@ def running(world, *providers):
             return parts.pipeline.run_cycle(now, watched, watched.markets)
 
         yield cycle
+
+
+def outage(cycle, provider, since):
+    """Let a provider fail for so long that another one takes over; the last receipt."""
+    provider.failing = DOWN
+    return [cycle(since + minutes * MINUTE) for minutes in (0, 1, 2, 3, 4, 31)][-1]
 
 
 def stored_closes(world, timeframe="1d"):
@@ -95,6 +104,14 @@ def test_a_symbol_that_is_unknown_says_nothing_about_the_provider(world):
     assert "no such symbol" in receipt.missing[BTC]
 
 
+def test_a_provider_that_is_closed_has_not_failed():
+    breaker = Breaker("first", None)
+    closed = ProviderError("it is not asked any more: the provider is closed")
+    breaker.note(Fetched(Flaky.nothing(), {}, {f"S{n}": closed for n in range(FAILURES + 1)}), day(1))
+    assert breaker.lets_through(day(1))
+    assert breaker.record.failing_since is None
+
+
 def test_after_an_outage_the_missed_bars_come_in_order(world):
     first = daily("first", [90, 90, 110, 90, 110, 90])
     with running(world, first) as cycle:
@@ -124,9 +141,7 @@ def test_a_series_returns_to_the_first_provider_after_a_day(world):
     first, second = daily("first", [90] * 9), daily("second", [91] * 9)
     with running(world, first, second) as cycle:
         cycle(day(5))
-        first.failing = DOWN
-        for minutes in (0, 1, 2, 3, 4, 31):
-            cycle(day(6) + minutes * MINUTE)
+        outage(cycle, first, day(6))
         first.failing = None
         cycle(day(6, 23))
         assert stored_closes(world) == [91] * 6
@@ -138,9 +153,7 @@ def test_a_series_that_the_first_provider_cannot_give_again_stays_and_is_not_sil
     first, second = daily("first", [90] * 9), daily("second", [91] * 8 + [111])
     with running(world, first, second) as cycle:
         cycle(day(5))
-        first.failing = DOWN
-        for minutes in (0, 1, 2, 3, 4, 31):
-            cycle(day(6) + minutes * MINUTE)
+        outage(cycle, first, day(6))
         first.failing = UnknownSymbol("never heard of it")
         assert cycle(day(8)).missing == {}
         assert [event.ts for event in cycle(day(9)).events] == [day(8)]
@@ -150,11 +163,87 @@ def test_a_provider_in_another_unit_does_not_replace_one(world):
     first, second = daily("first", [90] * 9), daily("second", [9000] * 9)
     with running(world, first, second) as cycle:
         cycle(day(5))
-        first.failing = DOWN
-        for minutes in (0, 1, 2, 3, 4, 31):
-            receipt = cycle(day(6) + minutes * MINUTE)
+        receipt = outage(cycle, first, day(6))
     assert "or has them in another unit" in receipt.missing[BTC]
     assert stored_closes(world) == [90] * 5
+
+
+def test_a_series_goes_on_with_a_provider_that_does_not_reach_back_to_what_was_judged_last(world):
+    first, second = daily("first", [90] * 16), daily("second", [90] * 15 + [110], set(range(8)))
+    with running(world, first, second) as cycle:
+        cycle(day(5))
+        assert outage(cycle, first, day(15)).missing == {}
+    with running(world, first, second) as cycle:
+        assert [event.ts for event in cycle(day(16)).events] == [day(15)]
+
+
+def test_bars_missed_before_the_history_of_another_provider_begins_are_told_as_a_gap(world):
+    first, second = daily("first", [90] * 12), daily("second", [90] * 12, set(range(3, 8)))
+    with running(world, first, second) as cycle:
+        cycle(day(5))
+        receipt = outage(cycle, first, day(12))
+    [gap] = receipt.events
+    assert (gap.kind, gap.ts, gap.evidence["first"]) == (EventKind.GAP, day(7), "2026-01-06 00:00 UTC")
+
+
+def test_a_jump_in_the_newest_bar_of_another_provider_is_doubted(world):
+    first, second = daily("first", [90] * 9), daily("second", [91] * 5 + [9100] + [91] * 3)
+    with running(world, first, second) as cycle:
+        cycle(day(5))
+        receipt = outage(cycle, first, day(6))
+    assert [event.kind for event in receipt.events] == [EventKind.QUARANTINED]
+    assert stored_closes(world) == [91] * 5
+
+
+@pytest.fixture
+def coins(tmp_path):
+    return World(tmp_path, WATCHLIST.replace('["BTC-USD"]', '["BTC-USD", "ETH-USD"]'))
+
+
+def pairs(kind, name, days, lacking=frozenset()):
+    """A provider of both coins, some days of the second of which it may lack."""
+    return kind(
+        name, {"1d": pl.concat([bars(BTC, "1d", START, [90] * days), bars(ETH, "1d", START, [50] * days, lacking)])}
+    )
+
+
+def test_a_symbol_of_which_there_were_no_bars_begins_with_another_provider(coins):
+    first, second = pairs(Flaky, "first", 9, set(range(8))), pairs(Flaky, "second", 9)
+    with running(coins, first, second) as cycle:
+        assert [*cycle(day(5)).missing] == [ETH]
+        assert outage(cycle, first, day(6)).missing == {}
+    assert quality(coins, lambda quality: quality.origins("1d", [ETH])) == {ETH: "second"}
+
+
+class OneBad(Flaky):
+    """Up, but for one symbol it has no sensible answer."""
+
+    bad = False
+
+    def fetch(self, since, timeframe, now):
+        if not self.bad:
+            return super().fetch(since, timeframe, now)
+        given = super().fetch({symbol: label for symbol, label in since.items() if symbol != ETH}, timeframe, now)
+        return replace(given, failures={ETH: DOWN} if ETH in since else {})
+
+
+def test_a_series_whose_first_provider_fails_for_it_alone_stays_and_is_not_silent(coins):
+    first, second = pairs(OneBad, "first", 12), pairs(Flaky, "second", 12)
+    with running(coins, first, second) as cycle:
+        cycle(day(5))
+        outage(cycle, first, day(6))
+        first.failing, first.bad = None, True
+        for number in (8, 9, 10):
+            assert cycle(day(number)).missing == {}
+    assert quality(coins, lambda quality: quality.origins("1d", [BTC, ETH])) == {BTC: "first", ETH: "second"}
+
+
+def test_bars_of_a_provider_that_is_not_known_any_more_are_never_mixed_with_anothers(world):
+    with running(world, daily("gone", [90] * 6)) as cycle:
+        cycle(day(6))
+    with running(world, daily("first", [91] * 9)) as cycle:
+        cycle(day(8))
+    assert stored_closes(world) == [91] * 8
 
 
 def test_a_bar_that_one_provider_lacks_is_had_from_another_with_all_its_history(world):
@@ -164,6 +253,15 @@ def test_a_bar_that_one_provider_lacks_is_had_from_another_with_all_its_history(
         [event] = cycle(day(7)).events
     assert (event.kind, event.ts) == (EventKind.BECAME_TRUE, day(5))
     assert stored_closes(world) == [91] * 5 + [111, 91]
+
+
+def test_a_series_that_changed_its_provider_for_a_bar_does_not_return_to_lose_it(world):
+    first, second = daily("first", [90] * 12, {5}), daily("second", [91] * 12)
+    with running(world, first, second) as cycle:
+        cycle(day(5))
+        for number in range(7, 11):
+            cycle(day(number))
+    assert stored_closes(world) == [91] * 10
 
 
 def test_prices_in_pence_are_not_believed_however_often_they_come(world):
@@ -179,83 +277,3 @@ def test_what_is_doubted_is_believed_when_another_provider_agrees(world):
     with running(world, first, second) as cycle:
         cycle(day(6))
         assert [event.ts for event in cycle(day(7)).events] == [day(6)]
-
-
-HOURLY = """
-market = "24/7"
-symbols = ["BTC-USD"]
-timeframes = ["5m", "1h"]
-channels = []
-
-[[checks]]
-name = "high"
-when = "close > 100"
-"""
-GRAINS = [90.0 + i % 7 for i in range(12 * 24 * 3)]
-
-
-@pytest.fixture
-def hourly(tmp_path):
-    """A world that watches five minutes and hours, and a provider of two days of both."""
-    grains = bars(BTC, "5m", START, GRAINS)
-    hours = grains.group_by_dynamic("ts", every="1h", group_by="symbol").agg(
-        pl.col("closed_at").last(),
-        pl.col("open").first(),
-        pl.col("high").max(),
-        pl.col("low").min(),
-        pl.col("close").last(),
-        pl.col("volume").sum(),
-    )
-    return World(tmp_path, HOURLY), Flaky("first", {"5m": grains, "1h": hours})
-
-
-def test_hours_are_built_from_watched_minutes_without_a_request(hourly):
-    world, first = hourly
-    with running(world, first) as cycle:
-        for timeframe in ("5m", "1h"):
-            cycle(day(1), timeframe)
-        first.asked.clear()
-        for timeframe in ("5m", "1h"):
-            cycle(day(1, 1), timeframe)
-    assert [timeframe for timeframe, _ in first.asked] == ["5m"]
-    assert stored_closes(world, "1h")[-1] == GRAINS[12 * 25 - 1]
-    assert len(stored_closes(world, "1h")) == 25
-
-
-def test_an_hour_waits_for_the_last_of_its_minutes(hourly):
-    world, first = hourly
-    with running(world, first) as cycle:
-        for timeframe in ("5m", "1h"):
-            cycle(day(1), timeframe)
-        cycle(day(1) + 55 * MINUTE, "5m")
-        receipt = cycle(day(1, 1), "1h")
-        assert "the bar of 2026-01-02 00:00 UTC has not come yet" in receipt.missing[BTC]
-        cycle(day(1, 1), "5m")
-        assert cycle(day(1, 1), "1h").bars == 1
-
-
-def test_a_correction_of_the_minutes_reaches_the_hours(hourly):
-    world, first = hourly
-    with running(world, first) as cycle:
-        for now in (day(1), day(1, 2)):
-            for timeframe in ("5m", "1h"):
-                cycle(now, timeframe)
-        changed = [*GRAINS]
-        changed[12 * 26 - 1] = 99.0
-        second = Flaky("first", {"5m": bars(BTC, "5m", START, changed)})
-    with running(world, second) as cycle:
-        for timeframe in ("5m", "1h"):
-            cycle(day(1, 2) + MINUTE, timeframe)
-    assert stored_closes(world, "1h")[-1] == 99.0
-
-
-@pytest.mark.parametrize(("timeframe", "native", "expected"), [("4h", "1h", 6), ("1wk", "1d", 7), ("1mo", "1d", 1)])
-def test_what_a_provider_does_not_have_is_built_from_what_it_has(tmp_path, timeframe, native, expected):
-    world = World(tmp_path, HOURLY.replace('"5m", "1h"', f'"{timeframe}"'))
-    length, first = (HOUR, START) if native == "1h" else (DAY, START - 20 * DAY)
-    closes = [90.0 + i % 7 for i in range(24 if native == "1h" else 52)]
-    source = Flaky("first", {native: bars(BTC, native, first, closes)})
-    with running(world, source) as cycle:
-        receipt = cycle(first + len(closes) * length, timeframe)
-    assert receipt.missing == {}
-    assert len(stored_closes(world, timeframe)) == expected

@@ -217,6 +217,15 @@ def test_a_step_up_by_the_ratio_is_a_split_undone_once_too_often():
     assert even_out(flat(200, 202, 100), [Split(day(2), Fraction(1, 2))])["close"].to_list() == [100, 101, 100]
 
 
+def test_a_fall_in_the_days_after_a_small_split_is_a_fall():
+    bars = flat(*[100] * 10, *[80] * 5)
+    assert even_out(bars, [Split(day(6), Fraction(5, 4))]).equals(bars)
+
+
+def test_a_split_into_no_shares_is_none():
+    assert even_out(OLD, [Split(day(2), Fraction(0))]).equals(OLD)
+
+
 @pytest.mark.parametrize(
     ("bars", "split"),
     [

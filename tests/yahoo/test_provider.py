@@ -229,6 +229,18 @@ def test_one_symbols_failure_hides_no_others_bars(yahoo, provider, symbols):
     assert set(fetched.bars["symbol"]) == set(symbols) - {"S01", "S02"}
 
 
+def test_an_answer_that_cannot_be_read_hides_no_others_bars(yahoo, provider, monkeypatch, symbols):
+    query = {"interval": "1d", "period1": "0", "period2": str(int(NOW.timestamp()))}
+    odd = chart(yahoo.market, "S01", query, NOW)
+    split = {"date": int(DATES[2].timestamp()), "numerator": 1e308, "denominator": 1e-308}
+    odd["chart"]["result"][0]["events"] = {"splits": {"1": split}}
+    fault = SimpleNamespace(effect=Answer(200, json.dumps(odd).encode()))
+    monkeypatch.setattr(yahoo.market, "fault", lambda _, symbol, *__: fault if symbol == "S01" else None)
+    fetched = provider.fetch(dict.fromkeys(symbols), DAILY, NOW)
+    assert type(fetched.failures["S01"]) is ProviderError
+    assert set(fetched.bars["symbol"]) == set(symbols) - {"S01"}
+
+
 def test_after_a_429_no_further_symbol_is_asked_for(yahoo, provider, symbols):
     yahoo.market.fail(Fault.RATE_LIMITED)
     failures = provider.fetch(dict.fromkeys(symbols), DAILY, NOW).failures
