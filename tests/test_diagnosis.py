@@ -293,8 +293,8 @@ def test_bars_missing_on_both_sides_of_a_weekend_are_one_gap(sessions):
 
 
 def test_a_gap_has_the_state_that_was_recorded_and_the_newest_is_first(sessions):
-    found = gaps(sessions, [5, 9], [(6, "absent"), (7, "skipped"), (8, "skipped")])
-    assert found.ranges == (Gap(day(6), day(7), 2, "skipped"), Gap(day(5), day(5), 1, "absent"))
+    found = gaps(sessions, [5, 9], [(6, "pending"), (7, "skipped"), (8, "skipped")])
+    assert found.ranges == (Gap(day(6), day(7), 2, "skipped"), Gap(day(5), day(5), 1, "pending"))
 
 
 def test_a_hole_that_was_filled_is_shown_and_lacks_nothing(sessions):

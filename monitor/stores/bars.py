@@ -63,14 +63,6 @@ class BarStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def write(self, timeframe: str, bars: pl.DataFrame) -> None:
-        """Add bars; a bar that is there already takes the new values.
-
-        Shape: BAR_SCHEMA.
-        """
-        with self._database.transaction() as connection:
-            _insert(connection, timeframe, bars)
-
     def take(self, taken: Taken) -> None:
         """Store all that a poll brought, or nothing of it; a hole that a bar came into is filled."""
         if taken.empty:

@@ -1,9 +1,9 @@
 """Quality: what is known about stored bars beyond their prices.
 
 A *hole* is a bar that the calendar expects and that has not come though a later one has: it is `pending` until it comes
-(`filled`), is known never to have been (`absent`), or is given up (`skipped`). A *quarantine* keeps bars of a symbol
-out that cannot be believed yet. A *re-evaluation* is owed where stored bars have changed behind the cursor. The
-*origin* of a series is the provider that all of it came from.
+(`filled`) or is given up (`skipped`). A *quarantine* keeps bars of a symbol out that cannot be believed yet. A
+*re-evaluation* is owed where stored bars have changed behind the cursor. The *origin* of a series is the provider that
+all of it came from.
 """
 
 import json
@@ -28,12 +28,11 @@ class HoleState(StrEnum):
 
     PENDING = "pending"
     FILLED = "filled"
-    ABSENT = "absent"
     SKIPPED = "skipped"
 
 
 class RevisionKind(StrEnum):
-    """How stored bars changed: only a bar that was corrected or filled is evaluated again."""
+    """How stored bars changed."""
 
     CORRECTED = "corrected"
     FILLED = "filled"
