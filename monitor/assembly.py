@@ -18,6 +18,7 @@ from monitor.config.settings import state_directory
 from monitor.config.snapshot import Snapshot
 from monitor.core.events import digest
 from monitor.dispatcher import HORIZON, Dispatcher
+from monitor.errors import StoreError
 from monitor.holes import Holes
 from monitor.look import look_at
 from monitor.pipeline import Cycle, Pipeline, Stores
@@ -156,6 +157,7 @@ def look(
     asked = _providers(snapshot, state_directory(snapshot.settings, snapshot.folder))
     try:
         sources = Sources(asked, sessions)
+        _heed_breakers(sources, StateDirectory(state_directory(snapshot.settings, snapshot.folder)))
         for watched in snapshot.watched:
             symbols = {symbol for timeframe, _, symbol in pairs if timeframe == watched.timeframe.name}
             found, failures = look_at(sources, sessions, now, watched.only(symbols))
@@ -165,6 +167,13 @@ def look(
         for one in asked:
             one.close()
     return rows, missing
+
+
+def _heed_breakers(sources: Sources, directory: StateDirectory) -> None:
+    """Leave alone whom the daemon leaves alone, as its store says, if there is one."""
+    with contextlib.suppress(StoreError), contextlib.closing(directory.open("state")) as state:
+        for name, breaker in sources.breakers.items():
+            breaker.record = Breakers(state).of(name)
 
 
 def batches(symbols: Sequence[str], size: int) -> list[Sequence[str]]:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import structlog
+
 from monitor.errors import BarwatchError, RateLimited, Unreachable
 from monitor.ports import Fetched
 from monitor.stores.breakers import BreakerRecord, Breakers
@@ -17,6 +19,8 @@ BANNED = tuple(timedelta(minutes=minutes) for minutes in (15, 30, 60, 120))
 FAILING = tuple(timedelta(minutes=minutes) for minutes in (1, 2, 4, 8, 15))
 FAILURES = 5
 NOTED_EVERY = timedelta(minutes=5)
+
+log = structlog.get_logger()
 
 
 class Breaker:
@@ -45,6 +49,8 @@ class Breaker:
             wait = max([_step(BANNED, self.record.step), *(failure.retry_after or BANNED[0] for failure in banned)])
             self._open(now, wait, banned[0].message, len(banned))
         elif fetched.as_of:
+            if self.record.open_until:
+                log.info("provider.answers_again", provider=self.provider)
             self._keep(BreakerRecord(succeeded_at=now))
         elif down:
             failed = self._failed(now, down[0].message, len(down))
@@ -59,6 +65,7 @@ class Breaker:
 
     def _open(self, now: datetime, wait: timedelta, why: str, count: int) -> None:
         failed = self._failed(now, why, count)
+        log.warning("provider.left_alone", provider=self.provider, until=str(now + wait), why=why)
         self._keep(replace(failed, step=self.record.step + 1, open_until=now + wait))
 
     def _keep(self, record: BreakerRecord) -> None:

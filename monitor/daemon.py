@@ -135,7 +135,8 @@ class Daemon:
             )
             missing = sorted(cycle.missing)
             quiet = attempt and not cycle.bars
-            (log.debug if quiet else log.info)("cycle.ended", **cycle.receipt())
+            loud = not attempt and len(cycle.missing) == cycle.asked
+            (log.debug if quiet else log.warning if loud else log.info)("cycle.ended", **cycle.receipt())
             if any(watched.markets[symbol] != market for symbol, market in cycle.markets.items()):
                 await self._schedule(self._parts.pipeline.known_markets(watched))
         except BarwatchError as error:

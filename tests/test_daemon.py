@@ -8,7 +8,7 @@ import pytest
 
 from monitor import assembly
 from monitor.config.snapshot import load_snapshot
-from monitor.daemon import Daemon
+from monitor.daemon import LONGEST_RETRY, Daemon, wait_before_retry
 from monitor.errors import StoreInUse
 from monitor.telemetry import set_up_logging
 from tests.flaky import Flaky, bars
@@ -121,3 +121,7 @@ def test_once_reports_each_timeframe_and_drains_the_outbox(world, receiver):
         [cycle] = assembly.once(parts, assembly.clock())
     assert cycle.receipt()["evaluated"] == 1
     assert cycle.receipt()["missing"] == {}
+
+
+def test_a_bar_that_never_comes_is_looked_for_at_the_same_pace_for_ever():
+    assert [wait_before_retry(attempt) for attempt in (5, 60, 100_000)] == [LONGEST_RETRY] * 3

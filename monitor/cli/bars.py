@@ -76,7 +76,9 @@ def _believe(snapshot: "Snapshot", symbol: str, timeframe: "Timeframe") -> None:
             believed = Quality(bars).believe(timeframe.name, symbol)
     finally:
         directory.release()
-    if not believed:
+    if believed:
+        typer.echo(f"believed: what is in quarantine of {symbol} {timeframe}; the next poll takes it up", err=True)
+    else:
         raise InputError(f"nothing of {symbol} {timeframe} is in quarantine", "`barwatch doctor` says what is")
 
 

@@ -157,8 +157,8 @@ def events(
                 event["timeframe"],
                 event["check_name"],
                 event["kind"].replace("_", " "),
-                shown(event["bar"]["close"]),
-                event["bar"]["trend"],
+                shown(event["bar"]["close"]) if "close" in event["bar"] else "–",
+                event["bar"].get("trend", "–"),
                 event["key"],
             ]
             for event in found

@@ -59,7 +59,8 @@ def validate(config: ConfigPath = CONFIG, as_json: AsJson = False) -> None:
         return
     columns = ["watchlist", "symbols", "timeframes", "checks", "channels"]
     print_table("", columns, [[_shown(row[name]) for name in columns] for row in summary["watchlists"]])
-    polls = {"polls": str(snapshot.budget)} if snapshot.budget else {}
+    polls = {"fallback": summary["fallback"]} if summary["fallback"] else {}
+    polls |= {"polls": str(snapshot.budget)} if snapshot.budget else {}
     print_pairs(
         {
             "provider": summary["provider"],

@@ -56,7 +56,13 @@ def mistakes(
         where = _variable(place) or _where(path, text, place)
         if mistake["type"] == "too_short" and any(known.startswith(f"{key}.") for known in lines):
             continue  # what is too short is so because its members were refused
-        if mistake["type"] == "extra_forbidden":
+        if mistake["type"] == "union_tag_invalid":
+            known = mistake["ctx"]["expected_tags"].replace("'", "").split(", ")
+            near = get_close_matches(str(mistake["ctx"]["tag"]), known, 1, 0.5)
+            hint = hint or (f"did you mean {near[0]!r}?" if near else "")
+            where = _variable([*place, "kind"]) or _where(path, text, [*place, "kind"])
+            lines[key] = f"{where}: unknown {key}.kind {mistake['ctx']['tag']!r}; expected one of {', '.join(known)}"
+        elif mistake["type"] == "extra_forbidden":
             near = get_close_matches(str(place[-1]), list(_names(model)), 1, 0.5)
             hint = hint or (f"did you mean {near[0]!r}?" if near else "")
             lines[key] = f"{where}: unknown key {key!r}"

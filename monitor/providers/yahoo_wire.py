@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 import yfinance
 from curl_cffi.requests import Response, Session
+from curl_cffi.requests.exceptions import RequestException
 from curl_cffi.requests.session import HttpMethod
 from yfinance.cache import get_cookie_cache
 from yfinance.data import YfData
@@ -89,8 +90,10 @@ class Wire:
             raise
         except ProviderError:
             raise
+        except RequestException as error:
+            raise Unreachable(f"Yahoo cannot be reached: {_without_noise(str(error))}") from error
         except Exception as error:
-            raise Unreachable(f"Yahoo gave no sensible answer for {symbol}: {type(error).__name__}: {error}") from error
+            raise Unreachable(f"Yahoo gave no sensible answer: {type(error).__name__}: {error}") from error
         finally:
             # yfinance would keep answers about the past for ever, the bad ones too.
             YfData.cache_get.cache_clear()
@@ -121,6 +124,11 @@ class Wire:
             self._yahoo._crumb = self._yahoo._cookie = None
             self._session.cookies.clear()
             get_cookie_cache().store("curlCffi", None)
+
+
+def _without_noise(said: str) -> str:
+    """What curl says went wrong, without how it numbers that and where it explains it."""
+    return re.sub(r"^Failed to perform, curl: \(\d+\) | ?See https://curl\.se.*$", "", said).rstrip(". ")
 
 
 def _hours(meta: Mapping[str, Any]) -> tuple[datetime, datetime] | None:

@@ -117,3 +117,12 @@ def test_check_of_one_watchlist_leaves_the_others_out(barwatch, world):
     world.write_bars([90, 110], "ETH-USD")
     rows = barwatch("check", "other", "--config", world.config, "--json").json["checks"]
     assert [row["symbol"] for row in rows] == ["ETH-USD"]
+
+
+def test_notices_stand_among_the_events_without_prices(barwatch, world):
+    world.write_bars([90, 90, 90, 90])
+    barwatch("once", "--config", world.config)
+    world.write_bars([90, 90, 90, 90, 9000])
+    barwatch("once", "--config", world.config)
+    result = barwatch("events", "--config", world.config)
+    assert "quarantined" in result.out

@@ -129,11 +129,14 @@ def _strand(strand: int, unharmed: Unharmed, asked: argparse.Namespace) -> list[
 
 
 def _budget() -> None:
-    for timeframes in (("1h", "1d"), ("15m", "1h")):
-        for count in (budget.counted, budget.emulated):
-            with tempfile.TemporaryDirectory(prefix="barwatch-week-") as folder:
-                rate = count(Path(folder), timeframes)
-                print(f"{' + '.join(timeframes):<17} {rate:.3f} requests a second, {count.__name__}", flush=True)
+    for count, *timeframes in (
+        (budget.counted, "1h", "1d"),
+        (budget.counted, "15m", "1h"),
+        (budget.emulated, "1h", "1d"),
+    ):
+        with tempfile.TemporaryDirectory(prefix="barwatch-week-") as folder:
+            rate = count(Path(folder), tuple(timeframes))
+            print(f"{' + '.join(timeframes):<17} {rate:.3f} requests a second, {count.__name__}", flush=True)
 
 
 def main() -> int:
@@ -145,13 +148,12 @@ def main() -> int:
     asked = parser.parse_args()
     began = time.monotonic()
     unharmed, reference = never_killed()
-    _show({"never killed": "", **reference.totals})
-    seconds = (END - market.START).total_seconds()
-    print(f"{'a second':<17} {reference.totals['requests'] / seconds:.4f} requests\n", flush=True)
+    _show("never killed", reference.totals)
     with ThreadPoolExecutor(STRANDS) as pool:
         shares = [pool.submit(_strand, strand, unharmed, asked) for strand in range(STRANDS)]
         accounts = [account for share in shares for account in share.result()]
-    _show({"killed": "", "worlds": len(accounts), **sum((account.totals for account in accounts), Counter[str]())})
+    if accounts:
+        _show(f"killed, {len(accounts)} worlds", sum((account.totals for account in accounts), Counter[str]()))
     if asked.budget:
         _budget()
     faults = sum(len(account.faults) for account in (reference, *accounts))
@@ -159,9 +161,14 @@ def main() -> int:
     return 1 if faults else 0
 
 
-def _show(totals: dict[str, object]) -> None:
-    for name, value in totals.items():
-        print(f"{name:<17} {value}")
+def _show(what: str, totals: Counter[str]) -> None:
+    print(what)
+    for name in ("kills", "expected", "told", "lost", "unexpected", "copies", "torn lines"):
+        print(f"    {name:<13} {totals[name]}")
+    if weeks := totals["weeks"]:
+        rate = totals["requests"] / weeks / (END - market.START).total_seconds()
+        print(f"    {'requests':<13} {rate:.4f} a second")
+    print(flush=True)
 
 
 if __name__ == "__main__":

@@ -132,6 +132,7 @@ class Week:
             "copies": books.totals["copies"],
             "torn lines": books.totals["torn lines"],
             "requests": len(self.yahoo.requests),
+            "weeks": 1,
         })  # fmt: skip
         return Account(totals, faults)
 

@@ -173,10 +173,10 @@ def test_every_request_takes_a_token(yahoo, fresh_yfinance, symbols, tmp_path):
         (Fault.SERVER_ERROR, Unreachable, "status 500"),
         (Fault.BAD_GATEWAY, Unreachable, "status 502"),
         (Fault.DENIED, Unreachable, "status 999"),
-        (Fault.PAGE, Unreachable, "no sensible answer for S00: JSONDecodeError"),
+        (Fault.PAGE, Unreachable, "no sensible answer: JSONDecodeError"),
         (Fault.WILL_BE_RIGHT_BACK, Unreachable, "YAHOO! FINANCE IS CURRENTLY DOWN"),
-        (Fault.NO_TIMESTAMP, Unreachable, "no sensible answer for S00: KeyError: 'timestamp'"),
-        (Fault.RESET, Unreachable, "no sensible answer for S00: ConnectionError"),
+        (Fault.NO_TIMESTAMP, Unreachable, "no sensible answer: KeyError: 'timestamp'"),
+        (Fault.RESET, Unreachable, "cannot be reached: Recv failure"),
     ],
 )
 def test_a_failure_is_told_apart_at_the_first_answer(yahoo, provider, symbols, fault, failure, said):
