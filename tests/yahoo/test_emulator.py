@@ -37,7 +37,8 @@ OTHERWISE_KNOWN = {  # of the price and its past, which a few recorded days do n
     "regularMarketDayHigh", "regularMarketDayLow", "regularMarketPrice", "regularMarketTime", "regularMarketVolume",
     "shortName",
 }  # fmt: skip
-RECORDED = Path("/work/shared/data/yahoo_raw_json")
+DATA = Path(os.environ.get("BARWATCH_TEST_DATA") or Path(__file__).parents[3] / "shared" / "data")
+RECORDED = DATA / "yahoo_raw_json"
 
 
 def history(yf, symbol="AAPL", interval="1d", start=datetime(2026, 1, 5, 5, tzinfo=UTC), **options):
